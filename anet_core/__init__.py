@@ -1,0 +1,7 @@
+"""A-Net: the network, its loss, and what a run needs. Importing it needs torch, numpy and pillow only."""
+
+from anet_core.network import ANet
+from anet_core.prediction import predict
+from anet_core.registry import build, names
+
+__all__ = ["ANet", "build", "names", "predict"]

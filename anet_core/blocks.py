@@ -1,0 +1,193 @@
+"""The blocks of A-Net, in the order of Sec. III.C-D.
+
+``C`` is the paper's C_in = C_out of a block that keeps its width, ``m`` its C_m, the bottleneck's
+width. Convolutions carry no bias unless a comment says why; PReLU has one slope a module (Eq. 5).
+"""
+
+from torch import Tensor, cat, nn
+
+DROPOUT = 0.1  # probability of dropping a whole channel
+
+
+def pointwise(c_in: int, c_out: int) -> nn.Conv2d:
+    """1x1 convolution, (N, c_in, H, W) -> (N, c_out, H, W)."""
+    return nn.Conv2d(c_in, c_out, 1, bias=False)
+
+
+def depthwise(channels: int) -> nn.Conv2d:
+    """3x3 convolution of each channel by itself; the first half of Eq. 3."""
+    return nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+
+
+class LightBlock(nn.Module):
+    """Depthwise separable bottleneck with a residual connection (Sec. III.C.2, Fig. 3).
+
+    Args:
+        channels: C = C_in = C_out; the bottleneck has m = C // 4 (Table I).
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W), receptive field 3x3
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        m = channels // 4
+        self.body = nn.Sequential(
+            pointwise(channels, m), nn.BatchNorm2d(m), nn.PReLU(),
+            depthwise(m), pointwise(m, m), nn.BatchNorm2d(m), nn.PReLU(),
+            pointwise(m, channels), nn.BatchNorm2d(channels), nn.Dropout2d(DROPOUT),
+        )
+        self.activation = nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(x + self.body(x))
+
+
+class WideBlock(nn.Module):
+    """5x1 and 1x5 factorised bottleneck with a residual connection (Sec. III.C.2, Fig. 3).
+
+    Args:
+        channels: C = C_in = C_out; the bottleneck has m = C // 4 (Table I).
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W), receptive field 5x5
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        m = channels // 4
+        self.body = nn.Sequential(
+            pointwise(channels, m), nn.BatchNorm2d(m), nn.PReLU(),
+            nn.Conv2d(m, m, (5, 1), padding=(2, 0), bias=False),
+            nn.Conv2d(m, m, (1, 5), padding=(0, 2), bias=False), nn.BatchNorm2d(m), nn.PReLU(),
+            pointwise(m, channels), nn.BatchNorm2d(channels), nn.Dropout2d(DROPOUT),
+        )
+        self.activation = nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(x + self.body(x))
+
+
+class DownBlock(nn.Module):
+    """Halves the resolution on two branches: 2x2 stride-2 convolution and max-pooling (Sec. III.C.1).
+
+    Args:
+        c_in, m, c_out: C_in, C_m and C_out of Table I.
+
+    Shape:
+        (N, c_in, H, W) -> (N, c_out, H/2, W/2)
+    """
+
+    def __init__(self, c_in: int, m: int, c_out: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            pointwise(c_in, m), nn.BatchNorm2d(m), nn.PReLU(),
+            nn.Conv2d(m, m, 2, stride=2, bias=False), nn.BatchNorm2d(m), nn.PReLU(),
+            pointwise(m, c_out), nn.BatchNorm2d(c_out), nn.Dropout2d(DROPOUT),
+        )
+        self.shortcut = nn.Sequential(nn.MaxPool2d(2), pointwise(c_in, c_out), nn.BatchNorm2d(c_out))
+        self.activation = nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.shortcut(x) + self.body(x))
+
+
+class UpBlock(nn.Module):
+    """Doubles the resolution on two branches: 2x2 stride-2 deconvolution and bilinear (Sec. III.D.1).
+
+    Args:
+        c_in, m, c_out: C_in, C_m and C_out of Table I.
+
+    Shape:
+        (N, c_in, H, W) -> (N, c_out, 2H, 2W)
+    """
+
+    def __init__(self, c_in: int, m: int, c_out: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            pointwise(c_in, m), nn.BatchNorm2d(m), nn.PReLU(),
+            nn.ConvTranspose2d(m, m, 2, stride=2, bias=False), nn.BatchNorm2d(m), nn.PReLU(),
+            pointwise(m, c_out), nn.BatchNorm2d(c_out), nn.Dropout2d(DROPOUT),
+        )
+        self.shortcut = nn.Sequential(
+            pointwise(c_in, c_out), nn.BatchNorm2d(c_out),
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+        )
+        self.activation = nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.shortcut(x) + self.body(x))
+
+
+class CatBlock(nn.Module):
+    """The jump connection: details and up-sampled semantics, fused (Sec. III.D.1).
+
+    Args:
+        channels: C of either input.
+        extraction: the block that follows the compression; Light in A-Net.
+
+    Shape:
+        (N, C, H, W), (N, C, H, W) -> (N, C, H, W)
+    """
+
+    def __init__(self, channels: int, extraction: nn.Module) -> None:
+        super().__init__()
+        self.compress = nn.Sequential(depthwise(2 * channels), pointwise(2 * channels, channels))
+        self.extraction = extraction
+
+    def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
+        x = cat((detail, semantic), dim=1)  # (N, 2C, H, W)
+        return self.extraction(self.compress(x))
+
+
+class SegHead(nn.Module):
+    """Maps the last features to one logit a pixel at input size (Sec. III.D.2, Fig. 4).
+
+    Args:
+        c_in: width of the features; the head works at half of it.
+
+    Shape:
+        (N, c_in, H/2, W/2) -> (N, 1, H, W)
+    """
+
+    def __init__(self, c_in: int) -> None:
+        super().__init__()
+        m = c_in // 2
+        self.body = nn.Sequential(
+            nn.ConvTranspose2d(c_in, m, 2, stride=2, bias=False), nn.PReLU(), nn.BatchNorm2d(m),
+            depthwise(m), pointwise(m, m), nn.BatchNorm2d(m), nn.PReLU(),
+            nn.Conv2d(m, 1, 3, padding=1),  # with bias: no norm follows it
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+# What Table II puts in a block's place when it takes the block away. The counts fix the shape and
+# the bias of each; they leave open whether an activation or a residual stood there, and neither does here.
+
+
+def plain_3x3(channels: int) -> nn.Conv2d:
+    """The 3x3 convolution that stands for a Light block."""
+    return nn.Conv2d(channels, channels, 3, padding=1)
+
+
+def plain_5x5(channels: int) -> nn.Conv2d:
+    """The 5x5 convolution that stands for a Wide block."""
+    return nn.Conv2d(channels, channels, 5, padding=2)
+
+
+class NoJump(nn.Module):
+    """What is left of a Cat block without the jump connection: its extraction block alone."""
+
+    def __init__(self, extraction: nn.Module) -> None:
+        super().__init__()
+        self.extraction = extraction
+
+    def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
+        return self.extraction(semantic)
+
+
+def plain_head(c_in: int) -> nn.ConvTranspose2d:
+    """The single deconvolution that stands for the seg head."""
+    return nn.ConvTranspose2d(c_in, 1, 2, stride=2, bias=False)

@@ -1,0 +1,130 @@
+"""Reading a data set: a folder with images/*.png, masks/*.png (0/255) and manifest.csv."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLUMNS = ("id", "split", "width", "height", "defect_fraction", "image_sha256", "mask_sha256")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images and masks of one part of a data set.
+
+    Shape:
+        images uint8 (N, H, W, 3), a grey picture repeated to three channels; masks bool (N, H, W)
+    """
+
+    ids: tuple[str, ...]
+    images: np.ndarray
+    masks: np.ndarray
+
+    def take(self, indices: np.ndarray) -> "Samples":
+        """The samples at these indices."""
+        return Samples(tuple(self.ids[i] for i in indices), self.images[indices], self.masks[indices])
+
+
+def load(folder: Path, split: str, split_seed: int = 0) -> Samples:
+    """Read the images and masks of one part of a data set, every file checked against the manifest.
+
+    Args:
+        folder: the data set.
+        split: "train" or "test".
+        split_seed: 0 for the manifest's own split; any other seed draws a new one with as many test images.
+
+    Raises:
+        FileNotFoundError: a folder or file is missing.
+        ValueError: a file is damaged or changed, sizes differ, a mask holds other values than 0 and 255.
+    """
+    rows = [row for row in split_rows(read_manifest(folder), split_seed) if row["split"] == split]
+    if not rows:
+        raise ValueError(f"{folder / 'manifest.csv'} lists no {split} image; give at least one the split {split!r}.")
+    pairs = [read_pair(folder, row) for row in rows]
+    sizes = {image.shape[:2] for image, _ in pairs}
+    if len(sizes) > 1:
+        height, width = pairs[0][0].shape[:2]
+        other = next(i for i, (image, _) in enumerate(pairs) if image.shape[:2] != (height, width))
+        raise ValueError(
+            f"{folder / 'images' / rows[other]['id']}.png is {pairs[other][0].shape[1]}x{pairs[other][0].shape[0]} but "
+            f"{rows[0]['id']}.png is {width}x{height}; resize or tile the pictures of a data set to one size."
+        )
+    return Samples(tuple(row["id"] for row in rows), np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]))
+
+
+def read_manifest(folder: Path) -> list[dict[str, str]]:
+    """The rows of manifest.csv, in its order, with the columns of ``COLUMNS``."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f'{folder} does not exist; make it with "python -m data_prep make NAME --source DIR".')
+    path = folder / "manifest.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} is missing; write it with "python -m data_prep index {folder}".')
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(f'{path} must have the columns {", ".join(COLUMNS)}; write it again with "python -m data_prep index {folder}".')
+        return list(reader)
+
+
+def split_rows(rows: list[dict[str, str]], split_seed: int) -> list[dict[str, str]]:
+    """The manifest's rows with their split, or with another drawn by a seed other than 0."""
+    if split_seed == 0:
+        return rows
+    test = sum(row["split"] == "test" for row in rows)
+    tested = set(np.random.default_rng(split_seed).permutation(len(rows))[:test].tolist())
+    return [row | {"split": "test" if i in tested else "train"} for i, row in enumerate(rows)]
+
+
+def manifest_sha256(folder: Path) -> str:
+    """SHA-256 of manifest.csv: with the file hashes inside it, the identity of the data set."""
+    read_manifest(folder)
+    return hashlib.sha256((folder / "manifest.csv").read_bytes()).hexdigest()
+
+
+def read_pair(folder: Path, row: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """One image, uint8 (H, W, 3), and its mask, bool (H, W), as the manifest describes them."""
+    image_path, mask_path = folder / "images" / f"{row['id']}.png", folder / "masks" / f"{row['id']}.png"
+    image = read_image(image_path)
+    mask = read_mask(mask_path)
+    if mask.shape != image.shape[:2]:
+        raise ValueError(
+            f"{mask_path} is {mask.shape[1]}x{mask.shape[0]} but its image is {image.shape[1]}x{image.shape[0]}; make the set again."
+        )
+    for path, expected in ((image_path, row["image_sha256"]), (mask_path, row["mask_sha256"])):
+        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            raise ValueError(
+                f"{path} is not the file that the manifest describes; restore it, or accept the change with "
+                f'"python -m data_prep index {folder}".'
+            )
+    return image, mask
+
+
+def read_image(path: Path) -> np.ndarray:
+    """A picture as uint8 (H, W, 3); this is where a grey one is repeated to three channels."""
+    return np.asarray(open_image(path).convert("RGB"))
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A mask file of 0 and 255 as bool (H, W)."""
+    mask = np.asarray(open_image(path))
+    if mask.ndim != 2:
+        raise ValueError(f"{path} is a colour picture; save the mask as one grey channel of 0 and 255.")
+    others = np.setdiff1d(mask, (0, 255))
+    if others.size:
+        raise ValueError(f"{path} holds the value {others[0]}; a mask is 0 (sound) or 255 (defect) everywhere.")
+    return mask == 255
+
+
+def open_image(path: Path) -> Image.Image:
+    """A picture, decoded; what is wrong with it in one sentence that names the file."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; every picture needs an image and a mask of the same name.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as a picture ({error}); replace the file.") from None

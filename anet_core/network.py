@@ -1,0 +1,72 @@
+"""A-Net (Sec. III, Fig. 3, Table I) and the six rows of its ablation (Table II)."""
+
+from torch import Tensor, nn
+
+from anet_core.blocks import (
+    CatBlock, DownBlock, LightBlock, NoJump, SegHead, UpBlock, WideBlock, plain_3x3, plain_5x5, plain_head,
+)
+
+
+class ANet(nn.Module):
+    """A-Net; with an argument False, the row of Table II without that component.
+
+    Args:
+        light: Light blocks; else one 3x3 convolution each.
+        wide: Wide blocks; else one 5x5 convolution each.
+        jump: the jump connection at 1/4 of the input size.
+        seg_head: the seg head; else one deconvolution.
+
+    Shape:
+        (N, 3, H, W) -> (N, 1, H, W) logits; H and W multiples of 32
+
+    Raises:
+        ValueError: when called with another size or another number of channels.
+    """
+
+    def __init__(self, light: bool = True, wide: bool = True, jump: bool = True, seg_head: bool = True) -> None:
+        super().__init__()
+        L = LightBlock if light else plain_3x3
+        W = WideBlock if wide else plain_5x5
+        # Each stage opens with a Down or Up block; sizes are those of a 224x224 input.
+        self.detail_extraction = nn.Sequential(
+            DownBlock(3, 8, 32), L(32), W(32),  # S1: 112
+            DownBlock(32, 16, 64), L(64), W(64),  # S2: 56, where the jump connection leaves
+        )
+        self.semantic_extraction = nn.Sequential(
+            DownBlock(64, 32, 128), L(128), W(128),  # S3: 28
+            DownBlock(128, 32, 128), L(128), W(128), L(128), W(128),  # S4: 14
+            DownBlock(128, 32, 128), L(128), W(128), L(128), W(128),  # S5: 7
+        )
+        self.semantic_fusion = nn.Sequential(
+            UpBlock(128, 32, 128), L(128), W(128),  # S4: 14
+            UpBlock(128, 32, 128), L(128), W(128),  # S3: 28
+            UpBlock(128, 16, 64),  # S2: 56, where the jump connection arrives
+        )
+        self.cat = CatBlock(64, L(64)) if jump else NoJump(L(64))
+        self.detail_fusion = nn.Sequential(
+            W(64),  # S2: 56
+            UpBlock(64, 8, 32), L(32), W(32),  # S1: 112
+        )
+        self.head = SegHead(32) if seg_head else plain_head(32)  # 224
+
+    def forward(self, image: Tensor) -> Tensor:
+        require_image_batch(image)
+        detail = self.detail_extraction(image)  # (N, 64, H/4, W/4)
+        semantic = self.semantic_extraction(detail)  # (N, 128, H/32, W/32)
+        x = self.semantic_fusion(semantic)  # (N, 64, H/4, W/4)
+        x = self.cat(detail, x)  # (N, 64, H/4, W/4)
+        x = self.detail_fusion(x)  # (N, 32, H/2, W/2)
+        return self.head(x)  # (N, 1, H, W)
+
+
+def require_image_batch(image: Tensor) -> None:
+    """Raise ValueError unless image is (N, 3, H, W) with H and W multiples of 32."""
+    shape = tuple(image.shape)
+    if len(shape) != 4 or shape[1] != 3:
+        raise ValueError(f"the input has shape {shape}; the network takes (N, 3, H, W), grey images repeated to three channels.")
+    height, width = shape[2:]
+    if height % 32 or width % 32 or not height or not width:
+        raise ValueError(
+            f"the input is {height}x{width}; height and width must be multiples of 32 "
+            "(anet_core.predict pads any picture by itself)."
+        )

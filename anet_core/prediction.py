@@ -1,0 +1,44 @@
+"""From pictures of any size to masks."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+MULTIPLE = 32  # the network halves the resolution five times
+THRESHOLD = 0.5  # on the probability; 0 on the logit
+
+
+def normalise(images: Tensor) -> Tensor:
+    """What every network sees: uint8 (N, 3, H, W) to float32 in [-1, 1]. The paper gives no normalisation."""
+    return images.float() / 127.5 - 1
+
+
+def pad_amounts(height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows (top, bottom) and columns (left, right) to add so that both become multiples of 32."""
+    rows, columns = -height % MULTIPLE, -width % MULTIPLE
+    return (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)
+
+
+def predict(model: nn.Module, images: np.ndarray) -> np.ndarray:
+    """Masks of pictures of any size: padded by reflection, predicted in evaluation mode, cropped.
+
+    Args:
+        model: a network from (N, 3, H, W) to logits (N, 1, H, W).
+        images: uint8 (N, H, W, 3), or one picture (H, W, 3).
+
+    Returns:
+        bool (N, H, W), or (H, W): True where the network sees a defect.
+    """
+    if images.ndim == 3:
+        return predict(model, images[None])[0]
+    height, width = images.shape[1:3]
+    rows, columns = pad_amounts(height, width)
+    padded = np.pad(images, ((0, 0), rows, columns, (0, 0)), mode="reflect")
+    batch = torch.from_numpy(padded).permute(0, 3, 1, 2)  # (N, 3, H + rows, W + columns)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        logits = model(normalise(batch.to(next(model.parameters()).device)))
+    model.train(was_training)
+    probability = logits.sigmoid()[:, 0].cpu().numpy()
+    return probability[:, rows[0] : rows[0] + height, columns[0] : columns[0] + width] > THRESHOLD

@@ -1,0 +1,78 @@
+"""One run is one JSON file in results/runs/ (its keys are described in results/README.md)."""
+
+import json
+import os
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+NUMBER = (int, float)
+SCHEMA = {  # key: type of its value; the protocol's own values follow in PROTOCOL_SCHEMA
+    "model": str, "dataset": str, "manifest_sha256": str, "split_seed": int, "seed": int, "evaluated_on": str,
+    "protocol": str, "iou_pooled": NUMBER, "iou_image_mean": NUMBER, "iou_images": dict, "losses": list,
+    "parameters": int, "seconds": NUMBER, "processor": str, "threads": int, "bf16": bool,
+    "commit": (str, type(None)), "versions": dict,
+}
+PROTOCOL_SCHEMA = {
+    "learning_rate": NUMBER, "warmup_iterations": int, "decay_power": NUMBER, "momentum": NUMBER,
+    "weight_decay": NUMBER, "iterations": int, "batch_size": int, "loss_reduction": str,
+}
+
+
+def run_name(model: str, dataset: str, protocol: str, split_seed: int = 0, seed: int = 0) -> str:
+    """The file name, without its ending, of a run's record and weights."""
+    model = model.replace(":", "-")  # not every file system takes the colon of an ablation row
+    return f"{dataset}--{model}--{protocol}--split{split_seed}--seed{seed}"
+
+
+def write(record: dict, path: Path) -> None:
+    """Write a record whole or not at all: to a temporary name first, keys sorted.
+
+    Raises:
+        ValueError: a key is missing, unknown or of another type.
+    """
+    check(record, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path) -> dict:
+    """A record; ValueError names the file and what is wrong with it."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a run's record ({error}); delete it and run that cell again.") from None
+    check(record, path)
+    return record
+
+
+def check(record: dict, path: Path) -> None:
+    """Raise ValueError unless a record has just the keys of the schema, with values of their types."""
+    schema = SCHEMA | PROTOCOL_SCHEMA
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} is not a run's record but a {type(record).__name__}.")
+    if missing := sorted(schema.keys() - record.keys()):
+        raise ValueError(f"{path} lacks {', '.join(missing)}; see results/README.md for the schema.")
+    if unknown := sorted(record.keys() - schema.keys()):
+        raise ValueError(f"{path} has the unknown keys {', '.join(unknown)}; see results/README.md for the schema.")
+    for key, kind in schema.items():
+        if not isinstance(record[key], kind):
+            raise ValueError(f"{path}: {key} is {record[key]!r}, of another type than results/README.md states.")
+
+
+def read_all(folder: Path = RESULTS / "runs") -> list[dict]:
+    """All records of a folder, by file name."""
+    return [read(path) for path in sorted(folder.glob("*.json"))]
+
+
+def table(records: list[dict]):
+    """The records as a DataFrame, one row a run, without the per-image values, the losses and the versions."""
+    import pandas as pd
+
+    long = ("iou_images", "losses", "versions")
+    return pd.DataFrame([{key: value for key, value in record.items() if key not in long} for record in records])

@@ -1,0 +1,133 @@
+"""One cell of the paper's tables: a network trained on a data set by a protocol, tested, recorded.
+
+    python -m anet_core.run --model A-Net --dataset neu-inclusion --protocol tuned
+"""
+
+import argparse
+import platform
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from anet_core import records, weights
+from anet_core.complexity import parameters
+from anet_core.dataset import Samples, load, manifest_sha256
+from anet_core.protocol import PROTOCOLS, Protocol, protocol
+from anet_core.registry import build, names
+from anet_core.training import evaluate, has_bf16, train
+
+HELD_BACK = 50  # training images that a protocol's values are chosen on
+
+
+def run(
+    model: str, folder: Path, protocol: Protocol, split_seed: int = 0, seed: int = 0, *,
+    results: Path = records.RESULTS, held_back: bool = False, device: str | None = None, progress: bool = True,
+) -> dict:
+    """The record of a run: read if it exists, otherwise trained, tested and written.
+
+    Args:
+        model: a name of ``registry.names()``.
+        folder: the data set; its last part is the data set's name.
+        held_back: test on 50 of the training images, which are then not trained on, instead of the
+            test images: for choosing a protocol.
+        device: "cpu" or "cuda"; None for CUDA where there is one.
+
+    The record goes to results/runs, the weights to results/weights, and the checkpoint, until then, to
+    results/checkpoints.
+
+    Raises:
+        ValueError: an unknown name, damaged data, or a record made from other data.
+    """
+    folder = Path(folder).resolve()
+    dataset = folder.name
+    protocol = protocol.for_dataset(dataset)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = records.run_name(model, dataset, protocol.name, split_seed, seed)
+    path = results / "runs" / f"{name}.json"
+    if path.exists():
+        record = records.read(path)
+        if record["manifest_sha256"] != manifest_sha256(folder):
+            raise ValueError(f"{path} was made from other data than {folder} holds; delete the record to run it again.")
+        return record
+    train_samples, test_samples = load(folder, "train", split_seed), load(folder, "test", split_seed)
+    if held_back:
+        train_samples, test_samples = hold_back(train_samples)
+    torch.manual_seed(seed)
+    network = build(model)
+    checkpoint = results / "checkpoints" / f"{name}.pt"
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    losses, seconds = train(
+        network, train_samples, protocol, seed, checkpoint=checkpoint, device=device, progress=progress
+    )
+    record = {
+        **{key: value for key, value in asdict(protocol).items() if key != "name"},
+        **evaluate(network, test_samples),
+        "model": model, "dataset": dataset, "manifest_sha256": manifest_sha256(folder), "split_seed": split_seed,
+        "seed": seed, "evaluated_on": "held-back" if held_back else "test", "protocol": protocol.name,
+        "losses": losses, "parameters": parameters(network), "seconds": seconds, "processor": processor(device),
+        "threads": torch.get_num_threads(), "bf16": has_bf16(device), "commit": commit(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+    }
+    if not held_back:
+        weights.save(network, model, results / "weights" / f"{name}.safetensors")
+    records.write(record, path)
+    checkpoint.unlink(missing_ok=True)
+    return record
+
+
+def hold_back(samples: Samples) -> tuple[Samples, Samples]:
+    """Training samples and, taken from them by a fixed seed, the samples to choose a protocol on."""
+    order = np.random.default_rng(0).permutation(len(samples.ids))
+    return samples.take(order[HELD_BACK:]), samples.take(order[:HELD_BACK])
+
+
+def processor(device: str) -> str:
+    """The name of the GPU or CPU."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
+
+
+def commit() -> str | None:
+    """The commit of this checkout, "+" behind it where files differ from it; None outside git."""
+    root = Path(__file__).resolve().parents[1]
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
+            cwd=root, capture_output=True, text=True, check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 0, or 1 after one sentence on what is wrong."""
+    from data_prep import locate
+
+    parser = argparse.ArgumentParser(prog="python -m anet_core.run", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="A-Net", help=", ".join(names()))
+    parser.add_argument("--dataset", default="synthetic", help="a known name or a folder")
+    parser.add_argument("--protocol", default="quick", help=", ".join(PROTOCOLS))
+    parser.add_argument("--split-seed", type=int, default=0, help="0: the data set's own split")
+    parser.add_argument("--seed", type=int, default=0, help="of initialisation, batches, augmentation and dropout")
+    parser.add_argument("--results", type=Path, default=records.RESULTS, help="folder of runs/ and weights/")
+    options = parser.parse_args(arguments)
+    try:
+        record = run(
+            options.model, locate(options.dataset), protocol(options.protocol), options.split_seed, options.seed,
+            results=options.results,
+        )
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{record['model']} on {record['dataset']}, {record['protocol']}: IoU {record['iou_pooled']:.2f} % pooled, "
+          f"{record['iou_image_mean']:.2f} % image mean, {len(record['iou_images'])} images, {record['seconds']:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""Training and evaluation as plain functions (Sec. IV.A.2-3)."""
+
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anet_core.dataset import Samples
+from anet_core.fast_prelu import fast_prelu
+from anet_core.loss import segmentation_loss
+from anet_core.metrics import confusion, iou, iou_image_mean, iou_pooled
+from anet_core.prediction import normalise, pad_amounts, predict
+from anet_core.protocol import Protocol
+
+CHECKPOINT_EVERY = 50  # iterations
+
+
+def train(
+    model: nn.Module, samples: Samples, protocol: Protocol, seed: int, *,
+    checkpoint: Path | None = None, device: str = "cpu", bf16: bool | None = None, progress: bool = True,
+) -> tuple[list[float], float]:
+    """Train a network in place by a protocol.
+
+    Iteration t draws its images, their rotations and flips and the dropout from (seed, t) alone, so a
+    run that was killed resumes from its checkpoint to the same weights.
+
+    Args:
+        model: from (N, 3, H, W) to logits, or in training to a tuple of them (main, auxiliary, ...)
+            whose auxiliary losses weigh ``model.AUX_WEIGHT``.
+        samples: the training images; sizes other than multiples of 32 are padded by reflection.
+        checkpoint: file to resume from if it exists and to write every 50 iterations; removed by the
+            caller once the result is safe.
+        bf16: compute convolutions in bfloat16; None for where the processor has it.
+
+    Returns:
+        the loss of each iteration, and the seconds spent, earlier tries included.
+    """
+    bf16 = has_bf16(device) if bf16 is None else bf16
+    images, masks = to_tensors(samples, device)
+    model.to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(
+        model.parameters(), protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay
+    )
+    identity = {"protocol": asdict(protocol), "seed": seed, "images": list(samples.ids), "bf16": bf16}
+    losses, seconds = resume(checkpoint, identity, model, optimizer)
+    started = time.perf_counter() - seconds
+    for t in range(len(losses), protocol.iterations):
+        batch = batch_indices(t, protocol.batch_size, len(samples.ids), seed)
+        torch.manual_seed(seed * 1_000_000 + t)
+        image, mask = augment(images[batch], masks[batch])
+        for group in optimizer.param_groups:
+            group["lr"] = protocol.learning_rate_at(t)
+        with torch.autocast(device, torch.bfloat16, enabled=bf16), fast_prelu(model):
+            logits = model(normalise(image).to(memory_format=torch.channels_last))
+        loss = total_loss(model, logits, mask, protocol.loss_reduction)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        seconds = time.perf_counter() - started
+        if checkpoint and (t + 1) % CHECKPOINT_EVERY == 0:
+            save_checkpoint(checkpoint, identity, model, optimizer, losses, seconds)
+        if progress:
+            print_progress(t + 1, protocol.iterations, losses[-1], seconds)
+    return losses, seconds
+
+
+def evaluate(model: nn.Module, samples: Samples, batch_size: int = 10) -> dict:
+    """Intersection over union on images, in float32, in percent (Eq. 8).
+
+    Returns:
+        iou_pooled, iou_image_mean, and iou_images: one value for each id.
+    """
+    batches = [slice(i, i + batch_size) for i in range(0, len(samples.ids), batch_size)]
+    counts = np.concatenate([confusion(predict(model, samples.images[b]), samples.masks[b]) for b in batches])
+    return {
+        "iou_pooled": 100 * iou_pooled(counts),
+        "iou_image_mean": 100 * iou_image_mean(counts),
+        "iou_images": dict(zip(samples.ids, (100 * iou(counts)).tolist())),
+    }
+
+
+def has_bf16(device: str) -> bool:
+    """Whether the processor multiplies bfloat16 natively."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu.get_capabilities().get("avx512_bf16", False)
+
+
+def to_tensors(samples: Samples, device: str) -> tuple[Tensor, Tensor]:
+    """Images uint8 (N, 3, H, W) and masks float32 (N, 1, H, W), padded to multiples of 32."""
+    rows, columns = pad_amounts(*samples.masks.shape[1:])
+    images = np.pad(samples.images, ((0, 0), rows, columns, (0, 0)), mode="reflect")
+    masks = np.pad(samples.masks, ((0, 0), rows, columns), mode="reflect")
+    return torch.from_numpy(images).permute(0, 3, 1, 2).to(device), torch.from_numpy(masks)[:, None].float().to(device)
+
+
+def batch_indices(t: int, batch_size: int, images: int, seed: int) -> list[int]:
+    """The images of iteration t: consecutive ones of an endless row of seeded permutations, one an epoch."""
+    indices = []
+    for position in range(t * batch_size, (t + 1) * batch_size):
+        epoch, place = divmod(position, images)
+        indices.append(int(np.random.default_rng((seed, epoch)).permutation(images)[place]))
+    return indices
+
+
+def augment(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotate each image with its mask by a random multiple of 90 degrees and flip half of them.
+
+    Pictures that are not square are rotated by 0 or 180 degrees only, so that a batch keeps one size.
+    """
+    turns = 1 if images.shape[2] == images.shape[3] else 2
+    pairs = []
+    for image, mask in zip(images, masks):
+        k = turns * int(torch.randint(4 // turns, ()))
+        flip = (2,) if torch.rand(()) < 0.5 else ()
+        pairs.append([x.rot90(k, (1, 2)).flip(flip) for x in (image, mask)])
+    images, masks = zip(*pairs)
+    return torch.stack(images), torch.stack(masks)
+
+
+def total_loss(model: nn.Module, logits: Tensor | tuple[Tensor, ...], mask: Tensor, reduction: str) -> Tensor:
+    """Eq. 6 of the main output, plus the weighted sum of the auxiliary ones where a network has them."""
+    if isinstance(logits, Tensor):
+        return segmentation_loss(logits, mask, reduction)
+    main, *auxiliary = (segmentation_loss(output, mask, reduction) for output in logits)
+    return main + model.AUX_WEIGHT * sum(auxiliary)
+
+
+def resume(checkpoint: Path | None, identity: dict, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[list[float], float]:
+    """Losses and seconds so far, with model and optimiser restored; nothing where there is no checkpoint."""
+    if checkpoint is None or not checkpoint.exists():
+        return [], 0.0
+    state = torch.load(checkpoint, weights_only=True)
+    if state["identity"] != identity:
+        raise ValueError(f"{checkpoint} belongs to a run with other settings or data; delete it to start afresh.")
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["losses"], state["seconds"]
+
+
+def save_checkpoint(
+    checkpoint: Path, identity: dict, model: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float], seconds: float
+) -> None:
+    """Write all that ``resume`` needs, to a temporary name first."""
+    state = {
+        "identity": identity, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+        "losses": losses, "seconds": seconds,
+    }
+    temporary = checkpoint.with_name(checkpoint.name + ".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, checkpoint)
+
+
+def print_progress(done: int, total: int, loss: float, seconds: float) -> None:
+    """One line, rewritten in place: a bar, the iteration, the loss, the time left."""
+    bar = "#" * (20 * done // total)
+    left = seconds / done * (total - done)
+    print(f"\r[{bar:20}] {done}/{total}  loss {loss:.3f}  {left:4.0f} s left", end="\n" if done == total else "", flush=True)

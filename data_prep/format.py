@@ -1,0 +1,81 @@
+"""Writing a data set in the one on-disk format, whole or not at all."""
+
+import csv
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLUMNS = ("id", "split", "width", "height", "defect_fraction", "image_sha256", "mask_sha256")
+
+
+def write(folder: Path, samples: Iterable[tuple[str, Image.Image, Image.Image]], test: int, split_seed: int = 0) -> None:
+    """Write images, masks and manifest to a new folder.
+
+    Args:
+        samples: id, image and mask (0/255) of each picture.
+        test: how many of them a permutation seeded by split_seed makes test images.
+
+    Raises:
+        FileExistsError: the folder exists.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already; delete it to make it again.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Made beside its place and renamed at the end, so that a failure leaves nothing half-written.
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for kind in ("images", "masks"):
+            (temporary / kind).mkdir()
+        for name, image, mask in samples:
+            image.save(temporary / "images" / f"{name}.png")
+            mask.save(temporary / "masks" / f"{name}.png")
+        index(temporary, test, split_seed)
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def index(folder: Path, test: int, split_seed: int = 0) -> None:
+    """Write manifest.csv for the images and masks that a folder holds.
+
+    Raises:
+        FileNotFoundError: there are no images, or one lacks its mask.
+        ValueError: more test images are asked for than there are images to spare.
+    """
+    images = sorted((folder / "images").glob("*.png"), key=lambda path: natural(path.stem))
+    if not images:
+        raise FileNotFoundError(f"{folder / 'images'} holds no PNG; put the pictures there and their masks, of the same names, in masks.")
+    if not 0 < test < len(images):
+        raise ValueError(f"{folder} has {len(images)} images; the number of test images must be from 1 to {len(images) - 1}, not {test}.")
+    tested = set(np.random.default_rng(split_seed).permutation(len(images))[:test].tolist())
+    rows = []
+    for i, image in enumerate(images):
+        mask = folder / "masks" / image.name
+        if not mask.is_file():
+            raise FileNotFoundError(f"{image} has no mask; add {mask}.")
+        with Image.open(image) as picture, Image.open(mask) as labels:
+            width, height = picture.size
+            defect = float((np.asarray(labels) == 255).mean())
+        rows.append((
+            image.stem, "test" if i in tested else "train", width, height, f"{defect:.6f}", sha256(image), sha256(mask),
+        ))
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+
+
+def natural(name: str) -> tuple:
+    """A sort key that puts In_2 before In_10."""
+    head = name.rstrip("0123456789")
+    return head, int(name[len(head):] or 0), name
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
