@@ -53,9 +53,11 @@ def run(
         if record["manifest_sha256"] != manifest_sha256(folder):
             raise ValueError(f"{path} was made from other data than {folder} holds; delete the record to run it again.")
         return record
-    train_samples, test_samples = load(folder, "train", split_seed), load(folder, "test", split_seed)
+    train_samples = load(folder, "train", split_seed)
     if held_back:
         train_samples, test_samples = hold_back(train_samples)
+    else:
+        test_samples = load(folder, "test", split_seed)
     torch.manual_seed(seed)
     network = build(model)
     checkpoint = results / "checkpoints" / f"{name}.pt"
