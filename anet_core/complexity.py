@@ -135,7 +135,9 @@ def layer_table(model: nn.Module, size: int | tuple[int, int]):
     return pd.DataFrame(rows)
 
 
-def calls(model: nn.Module, size: int | tuple[int, int]) -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
+def calls(
+    model: nn.Module, size: int | tuple[int, int], channels: int = 3
+) -> Iterator[tuple[nn.Module, Tensor, Tensor]]:
     """Every call of a leaf module in one forward pass: (module, input, output), in order, as meta tensors.
 
     The pass runs where the model's parameters are; on the meta device it costs no arithmetic.
@@ -149,7 +151,7 @@ def calls(model: nn.Module, size: int | tuple[int, int]) -> Iterator[tuple[nn.Mo
     was_training = model.training
     try:
         with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, height, width, device=next(model.parameters()).device))
+            model.eval()(torch.zeros(1, channels, height, width, device=next(model.parameters()).device))
     finally:
         model.train(was_training)
         for hook in hooks:

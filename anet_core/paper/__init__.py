@@ -1,0 +1,37 @@
+"""The paper's tables, the block figures of its Sec. III.C and its Fig. 7 as printed, one CSV each."""
+
+from pathlib import Path
+
+TABLES = ("section3c_blocks", "table2_ablation", "table3_neu", "table4_dagm", "fig7_cpu_fps")
+
+
+def table(name: str):
+    """A printed table as a DataFrame; empty cells are what the paper leaves open ("-": did not converge).
+
+    Args:
+        name: one of TABLES. The column ``note`` says where a digit of the text was misread.
+
+    Raises:
+        ValueError: another name.
+    """
+    import pandas as pd
+
+    if name not in TABLES:
+        raise ValueError(f"unknown table {name!r}; known: {', '.join(TABLES)}.")
+    return pd.read_csv(Path(__file__).parent / f"{name}.csv")
+
+
+def printed_iou(model: str, dataset: str) -> float | None:
+    """The IoU in percent that Tables II-IV print for a network on a data set; None where they print none."""
+    from anet_core.registry import ABLATION
+
+    column = dataset.replace("-", "_")
+    if model in ABLATION and model != "A-Net":
+        rows = table("table2_ablation")
+        components = rows[["light_block", "wide_block", "jump_connection", "seg_head"]].astype(bool)
+        rows = rows[(components == list(ABLATION[model].values())).all(axis=1)]
+    else:
+        rows = table("table4_dagm" if dataset.startswith("dagm") else "table3_neu").query("method == @model")
+    if column not in rows or rows.empty or rows[column].isna().all():
+        return None
+    return float(rows[column].iloc[0])

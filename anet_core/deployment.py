@@ -1,0 +1,43 @@
+"""Export of a network to OpenVINO and ONNX, and its compiled form."""
+
+from pathlib import Path
+
+import openvino as ov
+import torch
+from torch import nn
+
+PRECISIONS = ("f32", "bf16")
+
+
+def to_openvino(model: nn.Module, size: int) -> ov.Model:
+    """An OpenVINO model of a network in evaluation mode, for one 3 x size x size image, float32 weights."""
+    example = torch.zeros(1, 3, size, size)
+    exported = ov.convert_model(model.eval(), example_input=example)
+    exported.reshape([1, 3, size, size])
+    return exported
+
+
+def to_onnx(model: nn.Module, size: int, path: Path) -> None:
+    """Write an ONNX file of a network in evaluation mode, for one 3 x size x size image, float32."""
+    example = torch.zeros(1, 3, size, size)
+    torch.onnx.export(
+        model.eval(), (example,), path, input_names=["image"], output_names=["logits"],
+        dynamo=True, external_data=False, verbose=False,
+    )
+
+
+def compile_for_cpu(model: ov.Model, precision: str, threads: int) -> ov.CompiledModel:
+    """The model compiled for latency on this CPU.
+
+    Args:
+        precision: "f32" or "bf16". It is always set, because OpenVINO by itself takes bf16 where the
+            processor has it.
+
+    Raises:
+        ValueError: another precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}.")
+    return ov.compile_model(model, "CPU", {
+        "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
+    })

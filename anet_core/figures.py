@@ -1,0 +1,80 @@
+"""The book's figures: each a function from data to a matplotlib Axes or Figure, in one style."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from anet_core.dataset import Samples
+
+SMOOTH = 25  # iterations that a loss curve is averaged over
+
+sns.set_theme(style="whitegrid", palette="colorblind", context="notebook", rc={"figure.figsize": (7, 3.6), "figure.dpi": 100})
+
+
+def loss_curves(records: list[dict]) -> Axes:
+    """Training loss (Eq. 6) of runs, a running mean over 25 iterations, one line a protocol."""
+    curves = pd.concat([
+        pd.DataFrame({
+            "iteration": np.arange(1, len(record["losses"]) + 1),
+            "loss": pd.Series(record["losses"]).rolling(SMOOTH, min_periods=1).mean(),
+            "protocol": record["protocol"],
+        })
+        for record in records
+    ], ignore_index=True)
+    _, axes = plt.subplots()
+    return sns.lineplot(curves, x="iteration", y="loss", hue="protocol", style="protocol", errorbar=None, ax=axes)
+
+
+def image_ious(record: dict) -> Axes:
+    """Distribution of the IoU over the test images of one run."""
+    _, axes = plt.subplots()
+    sns.histplot(list(record["iou_images"].values()), bins=np.arange(0, 101, 10), ax=axes)
+    axes.set(xlabel="IoU of one image (%)", ylabel="test images", xlim=(0, 100))
+    return axes
+
+
+def panel(samples: Samples, predictions: np.ndarray) -> Figure:
+    """Image, true mask and predicted mask, one column an image.
+
+    Args:
+        predictions: bool (N, H, W).
+    """
+    return grid({"image": samples.images, "mask": samples.masks, "predicted": predictions}, samples.ids)
+
+
+def pictures(samples: Samples) -> Figure:
+    """Image and mask, one column an image."""
+    return grid({"image": samples.images, "mask": samples.masks}, samples.ids)
+
+
+def grid(rows: dict[str, np.ndarray], titles: tuple[str, ...]) -> Figure:
+    """Pictures in named rows, one column a title."""
+    figure, axes = plt.subplots(len(rows), len(titles), figsize=(1.5 * len(titles), 1.55 * len(rows)), squeeze=False)
+    for row, (name, pictures) in enumerate(rows.items()):
+        for column, picture in enumerate(pictures):
+            axes[row, column].imshow(picture, cmap="gray", interpolation="nearest")
+            axes[row, column].set(xticks=[], yticks=[])
+        axes[row, 0].set_ylabel(name)
+    for column, title in enumerate(titles):
+        axes[0, column].set_title(title, fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def defect_areas(manifest: pd.DataFrame) -> Axes:
+    """How much of each picture is defect, in percent, by split."""
+    _, axes = plt.subplots()
+    sns.ecdfplot(manifest.assign(percent=100 * manifest["defect_fraction"]), x="percent", hue="split", ax=axes)
+    axes.set(xlabel="defect area (% of the picture)", ylabel="share of pictures")
+    return axes
+
+
+def latency_boxes(milliseconds: pd.DataFrame) -> Axes:
+    """Latency of one image, a box each (whiskers from the 5th to the 95th percentile)."""
+    _, axes = plt.subplots()
+    sns.boxplot(milliseconds, orient="h", whis=(5, 95), showfliers=False, ax=axes)
+    axes.set(xlabel="milliseconds an image")
+    return axes

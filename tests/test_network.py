@@ -1,0 +1,73 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from anet_core import ANet, build, complexity, names
+from anet_core.blocks import LightBlock, WideBlock
+
+# Table II as the paper's counter gives it: parameters and MACs at 224 (the paper prints two decimals).
+TABLE_II = {
+    "A-Net:none": (4_407_763, 3.12254),
+    "A-Net:light": (3_358_340, 2.38601),
+    "A-Net:wide": (1_427_316, 1.01937),
+    "A-Net:light+wide": (377_893, 0.28284),
+    "A-Net:light+wide+jump": (387_237, 0.31214),
+    "A-Net": (389_768, 0.44065),
+}
+
+
+@pytest.mark.parametrize("name", TABLE_II)
+def test_rows_of_table_ii_are_exact(name):
+    parameters, gmacs = TABLE_II[name]
+    network = build(name)
+    assert complexity.parameters(network) == parameters
+    assert round(complexity.paper_counter(network, 224) / 1e9, 5) == gmacs
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 96), (224, 224)])
+@pytest.mark.parametrize("name", TABLE_II)
+def test_one_logit_a_pixel_and_a_gradient_everywhere(name, size):
+    network = build(name)
+    logits = network(torch.randn(2, 3, *size))
+    assert logits.shape == (2, 1, *size)
+    logits.square().mean().backward()
+    for parameter, value in network.named_parameters():
+        assert value.grad is not None and value.grad.isfinite().all(), parameter
+
+
+@pytest.mark.parametrize("shape, said", [
+    ((1, 3, 200, 224), "200x224"), ((1, 3, 224, 100), "224x100"), ((1, 1, 64, 64), "(1, 1, 64, 64)"), ((3, 64, 64), "(3, 64, 64)"),
+    ((1, 3, 0, 32), "0x32"),
+])
+def test_other_inputs_are_refused_by_their_size(shape, said):
+    with pytest.raises(ValueError) as error:
+        ANet()(torch.zeros(shape))
+    assert said in str(error.value)
+
+
+def test_receptive_fields_of_the_blocks():
+    """III.C: 3x3 for Light, 5x5 for Wide, seen as the pixels that reach the middle of the output."""
+    for block, width in ((LightBlock(16), 3), (WideBlock(16), 5)):
+        image = torch.randn(1, 16, 15, 15, requires_grad=True)
+        block.eval()(image)[0, :, 7, 7].sum().backward()
+        reached = image.grad.abs().sum((0, 1)) > 0
+        rows, columns = reached.nonzero(as_tuple=True)
+        assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (width, width)
+
+
+def test_unknown_network_lists_the_known_ones():
+    with pytest.raises(ValueError) as error:
+        build("B-Net")
+    assert "B-Net" in str(error.value) and all(name in str(error.value) for name in names())
+
+
+def test_importing_anet_core_needs_torch_numpy_and_pillow_only():
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['pandas', 'seaborn', 'matplotlib', 'openvino', 'onnx', 'safetensors', 'tqdm']))\n"
+        "import anet_core.run, json; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"torch", "numpy", "PIL"} <= set(json.loads(done.stdout))

@@ -1,0 +1,87 @@
+"""Execute notebooks into the book's pages with papermill: {notebook}-{key}.ipynb in book/.
+
+    python workflow/pages.py                      every page whose data is at hand
+    python workflow/pages.py --embedded           those that need no data but the synthetic set
+    python workflow/pages.py comparison-synthetic the pages named
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+
+from clean import without_traces
+from data_prep import locate
+
+ROOT = Path(__file__).resolve().parents[1]
+NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
+
+# Pages that are committed: name of the page -> (notebook, parameters). Real pictures are not ours to publish, so a
+# page of a real data set is executed without them.
+PAGES: dict[str, tuple[str, dict]] = {
+    "dataset-synthetic": ("dataset", {"dataset": "synthetic"}),
+    **{f"dataset-{name}": ("dataset", {"dataset": name, "pictures": False}) for name in NEU},
+    "blocks": ("blocks", {}),
+    "protocol": ("protocol", {}),
+    "ablation-synthetic": ("ablation", {"dataset": "synthetic"}),
+    "comparison-synthetic": ("comparison", {"dataset": "synthetic"}),
+    "comparison-neu-inclusion": ("comparison", {"dataset": "neu-inclusion", "protocol": "tuned", "pictures": False}),
+    "timing": ("timing", {}),
+    "paper_tables": ("paper_tables", {}),
+}
+
+
+def execute(page: str) -> None:
+    """Run a page's notebook and write the page, whole or not at all."""
+    notebook, parameters = PAGES[page]
+    executed = papermill.execute_notebook(
+        str(ROOT / "notebooks" / f"{notebook}.ipynb"), None, parameters, cwd=str(ROOT / "notebooks"), progress_bar=False
+    )
+    for cell in executed.cells:
+        cell.metadata.pop("papermill", None)
+    executed = without_traces(executed)
+    temporary = ROOT / "book" / f".{page}.ipynb"
+    nbformat.write(executed, temporary)
+    temporary.replace(ROOT / "book" / f"{page}.ipynb")
+
+
+def needs_data(page: str) -> bool:
+    """Whether a page reads a data set other than the synthetic one."""
+    return PAGES[page][1].get("dataset", "synthetic") != "synthetic"
+
+
+def at_hand(page: str) -> bool:
+    """Whether a page's data set is where ANET_DATA says."""
+    try:
+        locate(PAGES[page][1].get("dataset", "synthetic"))
+    except FileNotFoundError as error:
+        print(f"{page} left as it is: {error}")
+        return False
+    return True
+
+
+def main() -> int:
+    """The command line; 0, or 1 after the name of the page that failed and why."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pages", nargs="*", help=", ".join(PAGES))
+    parser.add_argument("--embedded", action="store_true", help="only pages that need no data but the synthetic set")
+    options = parser.parse_args()
+    if unknown := set(options.pages) - PAGES.keys():
+        print(f"unknown page {', '.join(sorted(unknown))}; known: {', '.join(PAGES)}.", file=sys.stderr)
+        return 1
+    for page in options.pages or PAGES:
+        if (options.embedded and needs_data(page)) or not at_hand(page):
+            continue
+        try:
+            execute(page)
+        except papermill.PapermillExecutionError as error:
+            print(f"{page} failed in cell {error.cell_index}: {error.ename}: {error.evalue}", file=sys.stderr)
+            return 1
+        print(f"book/{page}.ipynb")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
