@@ -78,3 +78,16 @@ def latency_boxes(milliseconds: pd.DataFrame) -> Axes:
     sns.boxplot(milliseconds, orient="h", whis=(5, 95), showfliers=False, ax=axes)
     axes.set(xlabel="milliseconds an image")
     return axes
+
+
+def cost_bubbles(points: pd.DataFrame, cost: str, iou: str, size: str, axes: Axes) -> Axes:
+    """IoU against cost, a labelled bubble a network (index of points); the paper's Fig. 1.
+
+    Args:
+        cost, iou, size: columns of points: MACs in G (drawn on a logarithmic axis), percent, parameters in M.
+    """
+    sns.scatterplot(points, x=cost, y=iou, hue="group", size=size, sizes=(20, 900), alpha=0.6, legend=False, ax=axes)
+    for name, point in points.iterrows():
+        axes.annotate(name, (point[cost], point[iou]), (0, 5), textcoords="offset points", fontsize=7, ha="center")
+    axes.set(xscale="log", xlabel="MACs of a 224x224 picture (G)", ylabel="printed IoU (%)")
+    return axes

@@ -1,10 +1,25 @@
-"""The networks by the paper's names, and the rows of Table II."""
+"""The networks by the paper's names: A-Net, the rows of its ablation, and the fourteen it is compared with."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
 from anet_core.network import ANet
+from anet_core.peers.bisenet import BiSeNet
+from anet_core.peers.bisenetv2 import BiSeNetV2
+from anet_core.peers.deeplabv3plus import DeepLabV3Plus
+from anet_core.peers.enet import ENet
+from anet_core.peers.erfnet import ERFNet
+from anet_core.peers.esnet import ESNet
+from anet_core.peers.fcn import FCN
+from anet_core.peers.pganet import PGANet
+from anet_core.peers.pspnet import PSPNet
+from anet_core.peers.refinenet import RefineNet
+from anet_core.peers.segnet import SegNet
+from anet_core.peers.stdc import STDC
+from anet_core.peers.topformer import TopFormer
+from anet_core.peers.unet import UNet
 
 # Table II, top to bottom: which components a row has.
 ABLATION = {
@@ -16,8 +31,14 @@ ABLATION = {
     "A-Net": {"light": True, "wide": True, "jump": True, "seg_head": True},
 }
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {}
-NETWORKS |= {name: lambda components=components: ANet(**components) for name, components in ABLATION.items()}
+# Table III, top to bottom.
+PEERS: dict[str, Callable[[], nn.Module]] = {
+    "FCN": FCN, "SegNet": SegNet, "PSPNet": PSPNet, "DeepLabV3+": DeepLabV3Plus, "RefineNet": RefineNet,
+    "UNet": UNet, "PGANet": PGANet, "BiSeNet": BiSeNet, "BiSeNetV2": BiSeNetV2, "STDC": STDC, "ERFNet": ERFNet,
+    "ESNet": ESNet, "ENet": ENet, "TopFormer": TopFormer,
+}
+
+NETWORKS = PEERS | {name: partial(ANet, **components) for name, components in ABLATION.items()}
 
 
 def names() -> list[str]:

@@ -53,6 +53,7 @@ def run(
         if record["manifest_sha256"] != manifest_sha256(folder):
             raise ValueError(f"{path} was made from other data than {folder} holds; delete the record to run it again.")
         return record
+    code = commit()  # now: the files may change while the run goes on
     train_samples = load(folder, "train", split_seed)
     if held_back:
         train_samples, test_samples = hold_back(train_samples)
@@ -71,7 +72,7 @@ def run(
         "model": model, "dataset": dataset, "manifest_sha256": manifest_sha256(folder), "split_seed": split_seed,
         "seed": seed, "evaluated_on": "held-back" if held_back else "test", "protocol": protocol.name,
         "losses": losses, "parameters": parameters(network), "seconds": seconds, "processor": processor(device),
-        "threads": torch.get_num_threads(), "bf16": has_bf16(device), "commit": commit(),
+        "threads": torch.get_num_threads(), "bf16": has_bf16(device), "commit": code,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
     }
     if not held_back:

@@ -22,12 +22,13 @@ TABLE_II = {
 @pytest.mark.parametrize("name", TABLE_II)
 def test_rows_of_table_ii_are_exact(name):
     parameters, gmacs = TABLE_II[name]
-    network = build(name)
+    with torch.device("meta"):
+        network = build(name)
     assert complexity.parameters(network) == parameters
     assert round(complexity.paper_counter(network, 224) / 1e9, 5) == gmacs
 
 
-@pytest.mark.parametrize("size", [(32, 32), (64, 96), (224, 224)])
+@pytest.mark.parametrize("size", [(32, 32), (64, 96)])
 @pytest.mark.parametrize("name", TABLE_II)
 def test_one_logit_a_pixel_and_a_gradient_everywhere(name, size):
     network = build(name)

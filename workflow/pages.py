@@ -28,6 +28,7 @@ PAGES: dict[str, tuple[str, dict]] = {
     "ablation-synthetic": ("ablation", {"dataset": "synthetic"}),
     "comparison-synthetic": ("comparison", {"dataset": "synthetic"}),
     "comparison-neu-inclusion": ("comparison", {"dataset": "neu-inclusion", "protocol": "tuned", "pictures": False}),
+    "complexity_audit": ("complexity_audit", {}),
     "timing": ("timing", {}),
     "paper_tables": ("paper_tables", {}),
 }

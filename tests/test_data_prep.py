@@ -1,0 +1,156 @@
+import csv
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anet_core import dataset
+from data_prep import catalogue, format, locate, make, neu, synthetic
+from data_prep.__main__ import main
+
+STEEL = Path(os.environ.get("ANET_DATA", "")) / neu.SOURCE
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A folder laid out as SD-saliency-900, its pictures drawn."""
+    folder = tmp_path / neu.SOURCE
+    rng = np.random.default_rng(0)
+    for part in ("Source Images", "Ground truth"):
+        (folder / part).mkdir(parents=True)
+    for i in range(1, neu.IMAGES + 1):
+        Image.fromarray(rng.integers(0, 256, (200, 200)).astype(np.uint8)).save(folder / "Source Images" / f"In_{i}.bmp")
+        Image.fromarray(np.where(rng.random((200, 200)) < 0.1, 255, 0).astype(np.uint8)).save(folder / "Ground truth" / f"In_{i}.png")
+    return folder
+
+
+def test_synthetic_pixels_are_the_same_everywhere():
+    digest = hashlib.sha256()
+    for name, image, mask in synthetic.samples():
+        digest.update(name.encode() + image.tobytes() + mask.tobytes())
+    assert digest.hexdigest() == "bcd316a04412f77284fb35d86952c3c1176bdeafebd189516f9c4cb01ccf45d3"
+
+
+def test_neu_from_the_published_layout(source, tmp_path):
+    folder = make("neu-inclusion", tmp_path / "data", source)
+    rows = dataset.read_manifest(folder)
+    assert [row["id"] for row in rows[:11]] == [f"In_{i}" for i in range(1, 12)]
+    assert [sum(row["split"] == split for row in rows) for split in ("train", "test")] == [250, 50]
+    samples = dataset.load(folder, "test")
+    assert samples.images.shape == (50, 224, 224, 3) and samples.images.dtype == np.uint8
+    assert samples.masks.shape == (50, 224, 224) and samples.masks.dtype == bool
+    assert (samples.images[..., 0] == samples.images[..., 2]).all()
+    fractions = {row["id"]: float(row["defect_fraction"]) for row in rows}
+    assert [fractions[i] for i in samples.ids] == pytest.approx(samples.masks.mean((1, 2)).tolist(), abs=1e-6)
+
+
+@pytest.mark.skipif(not STEEL.is_dir(), reason="the steel pictures are not under ANET_DATA")
+def test_real_steel(tmp_path):
+    folder = make("neu-scratches", tmp_path)
+    samples = dataset.load(folder, "test")
+    assert samples.masks.any((1, 2)).all()
+    expected = "9c87cb6e627866a129bb1911d2aceabf0597c68bb0c4f75021f60038cc689192"
+    assert dataset.manifest_sha256(folder) == expected
+
+
+def test_same_split_each_time(tmp_path):
+    first, second = make("synthetic", tmp_path / "a"), make("synthetic", tmp_path / "b")
+    assert dataset.manifest_sha256(first) == dataset.manifest_sha256(second)
+    assert set(dataset.load(first, "train").ids).isdisjoint(dataset.load(first, "test").ids)
+
+
+def test_another_split_seed_draws_as_many_other_test_images(squares):
+    own, other = dataset.load(squares, "test"), dataset.load(squares, "test", split_seed=1)
+    assert len(own.ids) == len(other.ids) and own.ids != other.ids
+
+
+def test_a_failure_leaves_nothing_behind(source, tmp_path):
+    (source / "Ground truth" / "In_300.png").unlink()
+    with pytest.raises(FileNotFoundError, match="In_300.png is missing"):
+        make("neu-inclusion", tmp_path / "data", source)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_locate(tmp_path, monkeypatch, squares):
+    monkeypatch.setenv("ANET_DATA", str(tmp_path / "nowhere"))
+    assert (locate("synthetic") / "manifest.csv").is_file()
+    assert locate(str(squares)) == squares.resolve()
+    with pytest.raises(FileNotFoundError, match="make neu-patches --source"):
+        locate("neu-patches")
+    with pytest.raises(ValueError, match="unknown data set 'neu-rust'; known: synthetic, neu-inclusion"):
+        locate("neu-rust")
+    monkeypatch.setenv("ANET_DATA", str(squares.parent))
+    assert locate("squares") == squares
+
+
+def change(path: Path, array: np.ndarray) -> None:
+    Image.fromarray(array).save(path)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+FIRST = "square 0.png"
+FAULTS = {
+    "no folder": (lambda folder: shutil.rmtree(folder), "does not exist; make it"),
+    "no manifest": (lambda folder: (folder / "manifest.csv").unlink(), "manifest.csv is missing"),
+    "no mask": (lambda folder: (folder / "masks" / FIRST).unlink(), f"masks/{FIRST} is missing"),
+    "another size": (
+        lambda folder: change(folder / "masks" / FIRST, np.zeros((32, 64), np.uint8)), "is 64x32 but its image is 64x64"),
+    "other values": (
+        lambda folder: change(folder / "masks" / FIRST, np.full((64, 64), 7, np.uint8)), "holds the value 7; a mask is 0"),
+    "colour mask": (lambda folder: change(folder / "masks" / FIRST, np.zeros((64, 64, 3), np.uint8)), "colour picture"),
+    "cut short": (lambda folder: cut(folder / "images" / FIRST), "cannot be read as a picture"),
+    "not a picture": (lambda folder: (folder / "images" / FIRST).write_text("hello"), "cannot be read as a picture"),
+    "empty file": (lambda folder: (folder / "images" / FIRST).write_bytes(b""), "cannot be read as a picture"),
+    "changed": (
+        lambda folder: change(folder / "images" / FIRST, np.zeros((64, 64), np.uint8)), "not the file that the manifest describes"),
+    "other columns": (lambda folder: (folder / "manifest.csv").write_text("id,split\n"), "must have the columns id, split, width"),
+    "no rows": (lambda folder: (folder / "manifest.csv").write_text(",".join(dataset.COLUMNS) + "\n"), "lists no train image"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_bad_data_is_one_sentence_that_names_the_file(squares, fault):
+    breaks, said = FAULTS[fault]
+    breaks(squares)
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        dataset.load(squares, "train"), dataset.load(squares, "test")
+    assert said in str(error.value) and str(squares) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_pictures_of_two_sizes_are_refused(squares):
+    for kind in ("images", "masks"):
+        change(squares / kind / "square 1.png", np.zeros((32, 32), np.uint8))
+    format.index(squares, test=2)
+    with pytest.raises(ValueError, match="resize or tile"):
+        dataset.load(squares, "train"), dataset.load(squares, "test")
+
+
+def test_command_line(tmp_path, capsys, squares):
+    assert main(["make", "synthetic", "--out", str(tmp_path)]) == 0
+    assert main(["make", "synthetic", "--out", str(tmp_path)]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert main(["make", "neu-rust", "--out", str(tmp_path)]) == 1
+    assert "known: synthetic" in capsys.readouterr().err
+    assert main(["make", "neu-inclusion", "--out", str(tmp_path), "--source", str(tmp_path)]) == 1
+    assert 'no folder "Source Images"' in capsys.readouterr().err
+    (squares / "manifest.csv").unlink()
+    assert main(["index", str(squares)]) == 0
+    with (squares / "manifest.csv").open() as file:
+        assert [row["split"] for row in csv.DictReader(file)].count("test") == 1
+    (squares / "masks" / FIRST).unlink()
+    assert main(["index", str(squares)]) == 1
+    assert "has no mask" in capsys.readouterr().err
+    assert main(["index", str(tmp_path / "nowhere")]) == 1
+
+
+def test_reader_and_writer_agree_on_the_columns():
+    assert dataset.COLUMNS == format.COLUMNS
+    assert set(catalogue.NAMES) == {"synthetic", *neu.PREFIXES}

@@ -1,0 +1,85 @@
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from conftest import ROOT, draw
+
+sys.path.insert(0, str(ROOT / "workflow"))
+from clean import CHECKED, source, without_traces  # noqa: E402
+from pages import PAGES, needs_data  # noqa: E402
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGE_FILES = sorted((ROOT / "book").glob("*.ipynb"))
+
+
+def code_cells(path, tag):
+    notebook = nbformat.read(path, as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and tag in cell.metadata.get("tags", [])]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_sources_are_clean_and_have_parameters(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert source(nbformat.from_dict(notebook.copy())) == notebook, f"run python workflow/clean.py {path}"
+    assert len(code_cells(path, "parameters")) == 1
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_checked_cell_has_an_output_to_check(path):
+    """nbval compares nothing where a cell has no count or no output: a check that could not fail."""
+    for cell in code_cells(path, CHECKED):
+        assert cell.execution_count is not None and cell.outputs, cell.source
+
+
+def test_nbval_notices_a_wrong_number(tmp_path):
+    notebook = nbformat.read(ROOT / "notebooks" / "blocks.ipynb", as_version=4)
+    text = nbformat.writes(notebook)
+    assert text.count("9934848") >= 2
+    (tmp_path / "wrong.ipynb").write_text(text.replace("9934848", "9934849"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--nbval", "-p", "no:cacheprovider", str(tmp_path / "wrong.ipynb")],
+        capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 1 and "9934849" in done.stdout and "1 failed" in done.stdout
+
+
+def test_every_page_is_committed_executed_and_clean():
+    assert {path.stem for path in PAGE_FILES} == PAGES.keys()
+    for path in PAGE_FILES:
+        notebook = nbformat.read(path, as_version=4)
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source]
+        assert all(cell.execution_count for cell in cells), f"{path.name} holds a cell that was not run"
+        assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"], f"{path.name} holds an error"
+        assert without_traces(nbformat.from_dict(notebook.copy())) == notebook
+
+
+def test_pages_follow_their_notebooks():
+    """A page holds its notebook's cells, so a change of the notebook without a new run is noticed."""
+    for page, (notebook, _) in PAGES.items():
+        cells = {cell.source for cell in nbformat.read(ROOT / "book" / f"{page}.ipynb", as_version=4).cells}
+        ours = {cell.source for cell in nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells}
+        assert ours <= cells, f"run python workflow/pages.py {page}"
+
+
+def test_no_page_shows_a_real_picture():
+    for page in PAGES:
+        if needs_data(page):
+            shown = [cell for cell in code_cells(ROOT / "book" / f"{page}.ipynb", "shows-data") if cell.outputs]
+            assert not shown, f"{page} shows pictures that are not ours to publish"
+
+
+def test_papermill_takes_a_folder_that_is_not_in_the_repository(tmp_path):
+    """The comparison page on somebody's own pictures, at a size that is no multiple of 32."""
+    folder = draw(tmp_path / "bolts", images=8, width=70, height=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "comparison.ipynb"), str(tmp_path / "out.ipynb"),
+         "-p", "dataset", str(folder), "-p", "results", str(tmp_path / "results")],
+        capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    panel = code_cells(tmp_path / "out.ipynb", "shows-data")[0]
+    assert any("image/png" in output.get("data", {}) for output in panel.outputs)
+    assert list((tmp_path / "results" / "runs").glob("bolts--A-Net--quick*.json"))

@@ -1,0 +1,95 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from anet_core import build, records, weights
+from anet_core.protocol import PROTOCOLS
+from anet_core.registry import ABLATION
+from anet_core.statistics import bootstrap_iou_pooled
+
+from conftest import ROOT
+
+COMMITTED = sorted((ROOT / "results").glob("*/runs/*.json")) + sorted((ROOT / "results" / "runs").glob("*.json"))
+
+
+@pytest.fixture
+def record():
+    return records.read(next(path for path in COMMITTED if "tuning" in str(path)))
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_records_are_whole_and_consistent(path):
+    record = records.read(path)
+    assert path.stem == records.run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
+    assert len(record["losses"]) == record["iterations"]
+    counts = torch.tensor(list(record["confusion_images"].values()))
+    assert record["iou_pooled"] == pytest.approx(100 * float(counts[:, 0].sum() / counts.sum()), abs=1e-4)
+    assert record["iou_image_mean"] == pytest.approx(sum(record["iou_images"].values()) / len(counts))
+    low, high = bootstrap_iou_pooled(record)
+    assert low <= record["iou_pooled"] <= high
+    if record["protocol"] in PROTOCOLS:
+        protocol = PROTOCOLS[record["protocol"]].for_dataset(record["dataset"])
+        assert all(record[key] == getattr(protocol, key) for key in records.PROTOCOL_SCHEMA)
+
+
+def test_written_and_read_back(record, tmp_path):
+    path = tmp_path / "runs" / "a.json"
+    records.write(record, path)
+    assert records.read(path) == record and [p.name for p in path.parent.iterdir()] == ["a.json"]
+    assert list(json.loads(path.read_text())) == sorted(record)
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"seed": "0"}, "seed is '0'"), ({"colour": 1}, "unknown keys colour"), ({"losses": None}, "losses is None"),
+])
+def test_a_wrong_record_is_refused_and_nothing_written(record, tmp_path, change, said):
+    with pytest.raises(ValueError, match=said):
+        records.write(record | change, tmp_path / "a.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_record_is_named(record, tmp_path):
+    path = tmp_path / "a.json"
+    for text, said in ((json.dumps(record)[:-40], "not a run's record"), ("[]", "but a list"), ("{}", "lacks batch_size")):
+        path.write_text(text)
+        with pytest.raises(ValueError) as error:
+            records.read(path)
+        assert said in str(error.value) and str(path) in str(error.value)
+
+
+def test_schema_is_described_in_the_readme():
+    text = (ROOT / "results" / "README.md").read_text()
+    assert [key for key in records.SCHEMA | records.PROTOCOL_SCHEMA if f"`{key}`" not in text] == []
+
+
+@pytest.mark.parametrize("name", ABLATION)
+def test_weights_round_trip(name, tmp_path):
+    network = build(name)
+    weights.save(network, name, tmp_path / "w.safetensors")
+    loaded = weights.load(tmp_path / "w.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), loaded.state_dict().values(), strict=True))
+    assert not loaded.training
+
+
+def test_bad_weights_are_one_sentence(tmp_path):
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        weights.load(path)
+    weights.save(build("A-Net"), "A-Net:none", path)
+    with pytest.raises(ValueError, match="its tensors are another network's"):
+        weights.load(path)
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="unknown network ''"):
+        weights.load(path)
+    weights.save(build("A-Net"), "A-Net", path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        weights.load(path)
+
+
+def test_committed_weights_give_the_recorded_parameters():
+    for path in sorted((ROOT / "results" / "weights").glob("*.safetensors")):
+        record = records.read(ROOT / "results" / "runs" / f"{path.stem}.json")
+        assert sum(p.numel() for p in weights.load(path).parameters()) == record["parameters"]

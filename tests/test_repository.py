@@ -1,0 +1,53 @@
+"""What the README and the settings promise."""
+
+import re
+import subprocess
+import sys
+
+import yaml
+from packaging.requirements import Requirement
+
+from conftest import ROOT
+
+
+def lock():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def test_everything_is_pinned():
+    assert all(str(requirement.specifier).startswith("==") for requirement in lock())
+
+
+def test_environment_yml_installs_the_same_lock():
+    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert dependencies[-1] == {"pip": ["-r requirements.lock"]}
+    assert all(re.split("[=<>]", name)[0] in ("python", "pip") for name in dependencies[:-1])
+
+
+def test_the_running_environment_is_the_lock():
+    frozen = subprocess.run([sys.executable, "-m", "pip", "freeze"], capture_output=True, text=True, check=True).stdout
+    installed = dict(line.split("==") for line in frozen.lower().replace("_", "-").splitlines() if "==" in line)
+    different = [
+        str(requirement) for requirement in lock()
+        if installed.get(requirement.name.lower().replace("_", "-"), "").split("+")[0] != str(requirement.specifier)[2:]
+    ]
+    assert different == []
+
+
+def test_the_table_of_contents_lists_every_page():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    listed = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    pages = [path.stem for path in (ROOT / "book").iterdir() if path.suffix in (".md", ".ipynb")]
+    assert sorted(listed) == sorted(pages)
+
+
+def test_book_finds_its_settings():
+    for name in ("_config.yml", "_toc.yml"):
+        assert (ROOT / "book" / name).resolve() == ROOT / name
+
+
+def test_nothing_imports_from_notebooks_workflow_or_book_and_data_prep_stands_alone():
+    for folder, forbidden in (("anet_core", "workflow|notebooks|book"), ("data_prep", "anet_core|workflow|notebooks|book")):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert not re.search(rf"^\s*(from|import) ({forbidden})\b", path.read_text(), re.MULTILINE), path

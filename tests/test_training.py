@@ -1,0 +1,188 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from anet_core import build, predict, records
+from anet_core.dataset import load
+from anet_core.fast_prelu import fast_prelu
+from anet_core.protocol import PRINTED, PROTOCOLS, QUICK, TUNED, protocol
+from anet_core.run import main, run
+from anet_core.training import augment, batch_indices, evaluate, train
+
+from conftest import ROOT, draw
+
+SHORT = replace(QUICK, name="short", iterations=6, batch_size=4)
+
+
+def test_the_printed_protocol_is_section_iv_a_2():
+    assert (PRINTED.learning_rate, PRINTED.momentum, PRINTED.weight_decay) == (0.0003, 0.9, 0.0001)
+    assert (PRINTED.iterations, PRINTED.batch_size, PRINTED.for_dataset("dagm-class7").batch_size) == (2000, 16, 4)
+    assert {PRINTED.learning_rate_at(t) for t in (0, 1, 999, 1999)} == {0.0003}
+    assert (TUNED.iterations, TUNED.batch_size) == (PRINTED.iterations, PRINTED.batch_size)
+
+
+def test_the_tuned_rate_rises_and_falls():
+    rates = [TUNED.learning_rate_at(t) for t in range(TUNED.iterations)]
+    peak = int(np.argmax(rates))
+    assert peak == TUNED.warmup_iterations - 1
+    assert rates[:peak] == sorted(rates[:peak]) and rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert 0 < rates[-1] < 0.01 * rates[peak]
+
+
+def test_unknown_protocol_lists_the_known_ones():
+    with pytest.raises(ValueError) as error:
+        protocol("best")
+    assert "'best'" in str(error.value) and all(name in str(error.value) for name in PROTOCOLS)
+
+
+def test_each_epoch_sees_every_image_once():
+    order = [i for t in range(25) for i in batch_indices(t, batch_size=4, images=10, seed=3)]
+    for epoch in range(10):
+        assert sorted(order[10 * epoch : 10 * epoch + 10]) == list(range(10))
+    assert order[:10] != order[10:20]
+
+
+@pytest.mark.parametrize("height, width, symmetries", [(8, 8, 8), (8, 4, 4)])
+def test_augmentation_moves_image_and_mask_alike(height, width, symmetries):
+    torch.manual_seed(0)
+    masks = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width).repeat(200, 1, 1, 1)
+    images, moved = augment(masks.repeat(1, 3, 1, 1), masks)
+    assert torch.equal(images[:, :1], moved) and torch.equal(images[:, 2:], moved)
+    assert len({tuple(mask.flatten().tolist()) for mask in moved}) == symmetries
+
+
+def test_fast_prelu_has_the_same_values_and_gradients():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.PReLU(), nn.Conv2d(4, 1, 1)).double()
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    ours, torchs = [], []
+    with fast_prelu(network):
+        ours = [network(x), *torch.autograd.grad(network(x).square().sum(), [x, *network.parameters()])]
+    torchs = [network(x), *torch.autograd.grad(network(x).square().sum(), [x, *network.parameters()])]
+    for a, b in zip(ours, torchs):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    assert "forward" not in vars(network[1])
+
+
+def test_a_seed_repeats_bit_for_bit_and_another_does_not(squares):
+    samples = load(squares, "train")
+    weights = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(0)
+        network = build("A-Net")
+        train(network, samples, SHORT, seed, progress=False)
+        weights.append(torch.cat([p.flatten() for p in network.parameters()]))
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_it_learns(squares):
+    """Dark squares on grey are easy: a short run finds most of them."""
+    torch.manual_seed(0)
+    network = build("A-Net")
+    losses, _ = train(network, load(squares, "train"), replace(QUICK, iterations=60, batch_size=6), seed=0, progress=False)
+    assert losses[-1] < losses[0] / 2
+    assert evaluate(network, load(squares, "test"))["iou_pooled"] > 50
+
+
+def test_sizes_that_are_no_multiples_of_32(tmp_path):
+    folder = draw(tmp_path / "odd", width=70, height=50)
+    torch.manual_seed(0)
+    network = build("A-Net")
+    train(network, load(folder, "train"), SHORT, seed=0, progress=False)
+    test = load(folder, "test")
+    result = evaluate(network, test)
+    assert list(result["iou_images"]) == list(test.ids)
+    assert all(sum(counts) <= 50 * 70 for counts in result["confusion_images"].values())
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (7, 40), (33, 64), (100, 31)])
+def test_predict_takes_any_size(height, width):
+    network = build("A-Net")
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    mask = predict(network, image)
+    assert mask.shape == (height, width) and mask.dtype == bool
+    assert network.training
+    assert np.array_equal(mask, predict(network, image))
+
+
+def test_predict_adds_nothing_where_nothing_is_to_pad():
+    network = build("A-Net").eval()
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1)
+    assert np.array_equal(predict(network, image), logits[0, 0].numpy() > 0)
+
+
+KILLED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from anet_core import training
+from anet_core.protocol import QUICK
+from anet_core.run import run
+training.CHECKPOINT_EVERY = 3
+run("A-Net", Path(sys.argv[1]), replace(QUICK, name="killed", iterations=30, batch_size=4), results=Path(sys.argv[2]))
+"""
+
+
+def test_killed_run_resumes_to_the_same_weights(squares, tmp_path):
+    """A real SIGKILL after the first checkpoint; the resumed run ends bit-equal to one left alone."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def start(results):
+        return subprocess.Popen([sys.executable, "-c", KILLED, str(squares), str(results)], env=environment, stdout=subprocess.DEVNULL)
+
+    killed, alone = tmp_path / "killed", tmp_path / "alone"
+    process = start(killed)
+    deadline = time.monotonic() + 120
+    while not list(killed.glob("checkpoints/*.pt")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list(killed.glob("checkpoints/*.pt")) and not list(killed.glob("runs/*")) and not list(killed.glob("weights/*"))
+    for results in (killed, alone):
+        assert start(results).wait() == 0
+    name = records.run_name("A-Net", "squares", "killed")
+    assert (killed / "weights" / f"{name}.safetensors").read_bytes() == (alone / "weights" / f"{name}.safetensors").read_bytes()
+    resumed, straight = (records.read(folder / "runs" / f"{name}.json") for folder in (killed, alone))
+    assert resumed["losses"] == straight["losses"] and resumed["confusion_images"] == straight["confusion_images"]
+    assert not list(killed.glob("checkpoints/*"))
+
+
+def test_a_checkpoint_of_other_settings_is_refused(squares, tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    samples = load(squares, "train")
+    train(build("A-Net"), samples, replace(SHORT, iterations=50), 0, checkpoint=checkpoint, progress=False)
+    with pytest.raises(ValueError, match="run.pt belongs to a run with other settings"):
+        train(build("A-Net"), samples, SHORT, 0, checkpoint=checkpoint, progress=False)
+
+
+def test_a_recorded_run_is_read_and_not_run_again(squares, tmp_path):
+    first = run("A-Net", squares, SHORT, results=tmp_path, progress=False)
+    path = tmp_path / "runs" / f"{records.run_name('A-Net', 'squares', 'short')}.json"
+    written = path.stat().st_mtime_ns
+    assert run("A-Net", squares, SHORT, results=tmp_path, progress=False) == first
+    assert path.stat().st_mtime_ns == written
+    manifest = squares / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace(",test,", ",train,", 1))
+    with pytest.raises(ValueError, match="made from other data"):
+        run("A-Net", squares, SHORT, results=tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["--model", "B-Net"], "unknown network 'B-Net'; known: FCN"),
+    (["--protocol", "best"], "unknown protocol 'best'; known: printed"),
+    (["--dataset", "rust"], "unknown data set 'rust'; known: synthetic"),
+])
+def test_command_line_errors_are_one_sentence(arguments, said, tmp_path, capsys):
+    assert main([*arguments, "--results", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert said in captured.err and "Traceback" not in captured.err
+    assert not list(tmp_path.rglob("*.*"))
