@@ -22,8 +22,8 @@ site: .venv/installed  ## build the book from the committed pages, warnings bein
 	jupyter-book build book/ $(STRICT)
 
 test: .venv/installed  ## tests, checked notebook cells, strict book build
-	pytest -q
-	pytest -q --nbval notebooks/
+	OMP_NUM_THREADS=1 pytest -q -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 pytest -q -n 2 --dist loadscope --nbval notebooks/
 	jupyter-book build book/ $(STRICT)
 
 clean:  ## remove what is built and the records of quick runs

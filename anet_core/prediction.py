@@ -28,7 +28,15 @@ def predict(model: nn.Module, images: np.ndarray) -> np.ndarray:
 
     Returns:
         bool (N, H, W), or (H, W): True where the network sees a defect.
+
+    Raises:
+        ValueError: another shape or type; ``dataset.read_image`` reads any picture into the right one.
     """
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3 or 0 in images.shape:
+        raise ValueError(
+            f"the picture is {images.dtype} {images.shape}; give uint8 (H, W, 3) or (N, H, W, 3), as "
+            "anet_core.dataset.read_image returns it, which also repeats a grey channel three times."
+        )
     if images.ndim == 3:
         return predict(model, images[None])[0]
     height, width = images.shape[1:3]

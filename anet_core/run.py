@@ -26,6 +26,7 @@ HELD_BACK = 50  # training images that a protocol's values are chosen on
 def run(
     model: str, folder: Path, protocol: Protocol, split_seed: int = 0, seed: int = 0, *,
     results: Path = records.RESULTS, held_back: bool = False, device: str | None = None, progress: bool = True,
+    deadline: float | None = None,
 ) -> dict:
     """The record of a run: read if it exists, otherwise trained, tested and written.
 
@@ -35,6 +36,7 @@ def run(
         held_back: test on 50 of the training images, which are then not trained on, instead of the
             test images: for choosing a protocol.
         device: "cpu" or "cuda"; None for CUDA where there is one.
+        deadline: see ``training.train``.
 
     The record goes to results/runs, the weights to results/weights, and the checkpoint, until then, to
     results/checkpoints.
@@ -64,7 +66,7 @@ def run(
     checkpoint = results / "checkpoints" / f"{name}.pt"
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     losses, seconds = train(
-        network, train_samples, protocol, seed, checkpoint=checkpoint, device=device, progress=progress
+        network, train_samples, protocol, seed, checkpoint=checkpoint, device=device, progress=progress, deadline=deadline
     )
     record = {
         **{key: value for key, value in asdict(protocol).items() if key != "name"},
@@ -96,15 +98,16 @@ def processor(device: str) -> str:
 
 
 def commit() -> str | None:
-    """The commit of this checkout, "+" behind it where files differ from it; None outside git."""
+    """The commit of this checkout, "+" behind it where the code differs from it; None outside git."""
     root = Path(__file__).resolve().parents[1]
     try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"],
-            cwd=root, capture_output=True, text=True, check=True,
-        ).stdout.strip()
+        head, changes = (
+            subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+            for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", "anet_core", "data_prep"))
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
+    return head + ("+" if changes else "")
 
 
 def main(arguments: list[str] | None = None) -> int:

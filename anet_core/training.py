@@ -19,9 +19,14 @@ from anet_core.protocol import Protocol
 CHECKPOINT_EVERY = 50  # iterations
 
 
+class TimeUp(Exception):
+    """The deadline has come; the checkpoint holds all that was done."""
+
+
 def train(
     model: nn.Module, samples: Samples, protocol: Protocol, seed: int, *,
     checkpoint: Path | None = None, device: str = "cpu", bf16: bool | None = None, progress: bool = True,
+    deadline: float | None = None,
 ) -> tuple[list[float], float]:
     """Train a network in place by a protocol.
 
@@ -35,6 +40,7 @@ def train(
         checkpoint: file to resume from if it exists and to write every 50 iterations; removed by the
             caller once the result is safe.
         bf16: compute convolutions in bfloat16; None for where the processor has it.
+        deadline: a moment of ``time.monotonic``, with a checkpoint: after it TimeUp is raised.
 
     Returns:
         the loss of each iteration, and the seconds spent, earlier tries included.
@@ -62,8 +68,11 @@ def train(
         optimizer.step()
         losses.append(loss.item())
         seconds = time.perf_counter() - started
-        if checkpoint and (t + 1) % CHECKPOINT_EVERY == 0:
+        late = checkpoint and deadline and time.monotonic() > deadline
+        if checkpoint and (late or (t + 1) % CHECKPOINT_EVERY == 0):
             save_checkpoint(checkpoint, identity, model, optimizer, losses, seconds)
+        if late:
+            raise TimeUp
         if progress:
             print_progress(t + 1, protocol.iterations, losses[-1], seconds)
     return losses, seconds

@@ -17,7 +17,7 @@ from anet_core.training import total_loss
 
 from conftest import ROOT
 
-NAMES = [*PEERS, "A-Net"]
+NAMES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in (*PEERS, "A-Net")]  # a network stays on one worker
 
 # Parameters, and true MACs at 224 and 512, of the networks as they would be trained and deployed.
 CLEAN = {
@@ -128,13 +128,28 @@ def test_evaluation_is_deterministic_and_weights_round_trip(name, tmp_path):
         assert torch.equal(first, weights.load(tmp_path / "w.safetensors")(image))
 
 
+def picture_without_near_ties(network):
+    """A picture on which torch's own float64 and float32 agree.
+
+    Max-unpooling jumps where the two largest values of a window agree to rounding. Where float64 already takes
+    another position than float32, another runtime may too, and the difference says nothing about the export.
+    """
+    for seed in range(10):
+        noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+        image = two_images()[0][:1, :, :, :64] + 0.05 * noise
+        with torch.inference_mode():
+            logits, exact = network(image), network.double()(image.double())
+            network.float()
+        if (logits - exact).abs().max() < 2e-5:
+            return image, logits.numpy()
+    raise AssertionError("float32 and float64 differ on every picture tried")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_exports_compute_the_same(name, tmp_path):
     """Float32, 1e-4 on logits; the two runtimes sum in another order than torch."""
     network, _, _ = overfitted(name)
-    image = two_images()[0][:1, :, :, :64].contiguous()
-    with torch.inference_mode():
-        expected = network(image).numpy()
+    image, expected = picture_without_near_ties(network)
     compiled = deployment.compile_for_cpu(deployment.to_openvino(network, 64), "f32", threads=2)
     assert np.abs(compiled(image.numpy())[0] - expected).max() < 1e-4
     deployment.to_onnx(network, 64, tmp_path / "network.onnx")
@@ -202,10 +217,10 @@ def test_topformer_as_it_is_counts_less_than_printed():
 
 def test_the_audit_explains_every_printed_figure_but_the_known_ones():
     table = audit()
-    assert sorted(table["network"].unique()) == sorted(NAMES) and len(table) == 30
+    assert sorted(table["network"].unique()) == sorted(CLEAN) and len(table) == 30
     assert set(table.loc[~table["params_match"], "network"]) == {"BiSeNetV2", "ERFNet"}
     assert table.loc[~table["gflops_match"], ["network", "size"]].values.tolist() == [["ERFNet", 512]]
-    assert all(reason(name) for name in NAMES)
+    assert all(reason(name) for name in CLEAN)
 
 
 def test_readme_has_a_true_row_for_each_network():

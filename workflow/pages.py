@@ -6,6 +6,7 @@
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import papermill
 
 from clean import without_traces
 from data_prep import locate
+from data_prep.catalogue import data_root
 
 ROOT = Path(__file__).resolve().parents[1]
 NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
@@ -69,6 +71,7 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", help=", ".join(PAGES))
     parser.add_argument("--embedded", action="store_true", help="only pages that need no data but the synthetic set")
     options = parser.parse_args()
+    os.environ["ANET_DATA"] = str(data_root())  # the notebooks run in their own folder
     if unknown := set(options.pages) - PAGES.keys():
         print(f"unknown page {', '.join(sorted(unknown))}; known: {', '.join(PAGES)}.", file=sys.stderr)
         return 1

@@ -1,0 +1,222 @@
+"""Running the grid: what is done, what is missing, and doing it.
+
+    python -m anet_core.campaign status
+    python -m anet_core.campaign run --only 'neu-*--A-Net--*' --minutes 25
+    python -m anet_core.campaign export runs.tar
+    python -m anet_core.campaign import runs.tar
+
+Several workers may run at once: a cell is run by the one that holds the lock on its claim file, and a lock
+ends with its process, however it ends.
+"""
+
+import argparse
+import fcntl
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from anet_core import records
+from anet_core.complexity import true_macs
+from anet_core.dataset import manifest_sha256
+from anet_core.grid import GRID, Cell
+from anet_core.protocol import protocol
+from anet_core.registry import build
+from anet_core.run import processor, run
+from anet_core.training import TimeUp
+from data_prep import locate
+
+
+def selected(pattern: str | None) -> list[Cell]:
+    """The cells of the grid whose names match a shell pattern; ValueError if there is none."""
+    cells = [cell for cell in GRID if fnmatch(cell.name, pattern or "*")]
+    if not cells:
+        raise ValueError(f"no cell of the grid matches {pattern!r}; a name looks like {GRID[0].name!r}.")
+    return cells
+
+
+def record_path(cell: Cell, results: Path) -> Path:
+    """Where the record of a cell is or will be."""
+    return results / "runs" / f"{cell.name}.json"
+
+
+@contextmanager
+def claim(cell: Cell, results: Path) -> Iterator[bool]:
+    """Whether this process may run a cell: it holds the lock on the cell's claim file until the block ends."""
+    path = results / "checkpoints" / f"{cell.name}.claim"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def state(cell: Cell, results: Path) -> str:
+    """"done", "running" or "missing"; else what is wrong with the record, in one sentence."""
+    path = record_path(cell, results)
+    if path.exists():
+        return fault(path) or "done"
+    if not (results / "checkpoints" / f"{cell.name}.claim").exists():
+        return "missing"
+    with claim(cell, results) as free:
+        return "missing" if free else "running"
+
+
+def fault(path: Path) -> str | None:
+    """What is wrong with a record: damaged, under another name, or made from data that has changed since."""
+    try:
+        record = records.read(path)
+    except (ValueError, OSError) as error:
+        return str(error)
+    name = records.run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
+    if name != path.stem:
+        return f"{path} holds the run {name}; rename or delete it."
+    try:
+        folder = locate(record["dataset"])
+    except (ValueError, OSError):
+        return None  # its data is not here to compare with
+    if record["manifest_sha256"] != manifest_sha256(folder):
+        return f"{path} was made from other data than {folder} holds now; delete it or restore the data."
+    return None
+
+
+def seconds_needed(cells: list[Cell], results: Path, device: str) -> float | None:
+    """Estimate of the time that cells need on this processor; None without a record made on it.
+
+    Time is taken to be proportional to true MACs times pictures seen, at the record's own ratio for a network that
+    has one and at A-Net's or any other for one that has none: good to a factor of a few there.
+    """
+    ratios: dict[str, float] = {}
+    for path in sorted((results / "runs").glob("*.json")):
+        if fault(path) is None and (record := records.read(path))["processor"] == processor(device):
+            work = macs(record["model"]) * record["iterations"] * record["batch_size"]
+            ratios[record["model"]] = record["seconds"] / work
+    if not ratios:
+        return None
+    other = ratios.get("A-Net", next(iter(ratios.values())))
+    settings = {cell: protocol(cell.protocol).for_dataset(cell.dataset) for cell in cells}
+    return sum(
+        ratios.get(cell.model, other) * macs(cell.model) * settings[cell].iterations * settings[cell].batch_size for cell in cells
+    )
+
+
+@cache
+def macs(model: str) -> int:
+    """True MACs of a network on a small picture, for comparing one network with another."""
+    with torch.device("meta"):
+        return true_macs(build(model), 64)
+
+
+def status(cells: list[Cell], results: Path, device: str) -> None:
+    """Print how many cells are done, running and missing, the time that the missing ones need, and every faulty record."""
+    states = {cell: state(cell, results) for cell in cells}
+    missing = [cell for cell in cells if states[cell] == "missing"]
+    count = Counter(states.values())
+    print(f"{len(cells)} cells: {count['done']} done, {count['running']} running, {len(missing)} missing")
+    for cell in cells:
+        if states[cell] == "running":
+            print(f"running  {cell.name}")
+    if missing:
+        seconds = seconds_needed(missing, results, device)
+        estimate = f"about {seconds / 3600:.1f} hours here" if seconds else "no run recorded here to estimate from"
+        print(f"next     {missing[0].name}; all that is missing: {estimate}")
+    for path in sorted((results / "runs").glob("*.json")):
+        if wrong := fault(path):
+            print(f"faulty   {wrong}")
+
+
+def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | None) -> None:
+    """Run the missing cells that no other worker holds, in order, until done or out of time."""
+    deadline = time.monotonic() + 60 * minutes if minutes else None
+    for cell in cells:
+        with claim(cell, results) as free:
+            if not free or record_path(cell, results).exists():
+                continue
+            print(cell.name, flush=True)
+            try:
+                run(
+                    cell.model, locate(cell.dataset), protocol(cell.protocol), cell.split_seed, cell.seed,
+                    results=results, device=device, deadline=deadline,
+                )
+            except TimeUp:
+                print("out of time; the checkpoint of this cell is written")
+                return
+
+
+def export_records(path: Path, results: Path) -> int:
+    """Write all records and weights to a tar file; their number of records."""
+    files = sorted((results / "runs").glob("*.json")) + sorted((results / "weights").glob("*.safetensors"))
+    with tarfile.open(path, "w") as archive:
+        for file in files:
+            archive.add(file, f"{file.parent.name}/{file.name}")
+    return sum(file.suffix == ".json" for file in files)
+
+
+def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
+    """Merge the records of a tar file, with their weights, into results.
+
+    A record that exists here is kept. One that ``fault`` objects to is refused.
+
+    Returns:
+        how many were added, and why others were refused.
+    """
+    added, refused = 0, []
+    with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as temporary:
+        archive.extractall(temporary, filter="data")
+        for incoming in sorted(Path(temporary).glob("runs/*.json")):
+            if wrong := fault(incoming):
+                refused.append(wrong)
+                continue
+            if (results / "runs" / incoming.name).exists():
+                continue
+            weights = Path(temporary) / "weights" / f"{incoming.stem}.safetensors"
+            if weights.exists():
+                (results / "weights").mkdir(parents=True, exist_ok=True)
+                shutil.move(weights, results / "weights" / weights.name)
+            records.write(records.read(incoming), results / "runs" / incoming.name)
+            added += 1
+    return added, refused
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 0, or 1 after one sentence on what is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m anet_core.campaign", description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("status", "run", "export", "import"))
+    parser.add_argument("file", type=Path, nargs="?", help="the tar file of export and import")
+    parser.add_argument("--only", help="a shell pattern of cell names")
+    parser.add_argument("--minutes", type=float, help="stop cleanly after this time")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--results", type=Path, default=records.RESULTS)
+    options = parser.parse_args(arguments)
+    if options.command in ("export", "import") and options.file is None:
+        parser.error(f"{options.command} needs a tar file")
+    try:
+        if options.command == "export":
+            print(f"{export_records(options.file, options.results)} records in {options.file}")
+        elif options.command == "import":
+            added, refused = import_records(options.file, options.results)
+            print(f"{added} records added, {len(refused)} refused", *refused, sep="\n")
+        elif options.command == "run":
+            run_cells(selected(options.only), options.results, options.device, options.minutes)
+        else:
+            status(selected(options.only), options.results, options.device)
+    except (ValueError, OSError, tarfile.TarError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

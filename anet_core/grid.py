@@ -1,0 +1,37 @@
+"""The grid: the cells of Tables II and III that are to be run, the most telling first."""
+
+from dataclasses import dataclass
+
+from anet_core.records import run_name
+from anet_core.registry import ABLATION, PEERS
+
+NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
+LIGHT = ("ENet", "TopFormer", "ESNet", "ERFNet", "BiSeNet", "BiSeNetV2", "STDC")  # Table III's, the cheapest first
+CLASSICAL = tuple(name for name in PEERS if name not in LIGHT)
+REPEATED = ("A-Net", "ENet", "UNet")  # run again on other splits and by other seeds
+REPETITIONS = range(1, 6)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: a network on a data set by a protocol, with its split and seed (see ``run.run``)."""
+
+    model: str
+    dataset: str
+    protocol: str = "tuned"
+    split_seed: int = 0
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The file name of its record, without the ending."""
+        return run_name(self.model, self.dataset, self.protocol, self.split_seed, self.seed)
+
+
+GRID = [
+    *(Cell("A-Net", dataset, protocol) for protocol in ("tuned", "printed") for dataset in NEU),
+    *(Cell(row, dataset) for row in ABLATION if row != "A-Net" for dataset in NEU),
+    *(Cell(model, dataset) for models in (LIGHT, CLASSICAL) for model in models for dataset in NEU),
+    *(Cell(model, dataset, split_seed=k) for k in REPETITIONS for model in REPEATED for dataset in NEU),
+    *(Cell(model, dataset, seed=k) for k in REPETITIONS for model in REPEATED for dataset in NEU),
+]
