@@ -3,6 +3,7 @@
     python workflow/clean.py notebooks/*.ipynb
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def source(notebook: NotebookNode) -> NotebookNode:
 
 
 def without_traces(notebook: NotebookNode) -> NotebookNode:
-    """Drop what differs from one run to the next: timing, paths and random cell ids."""
+    """Drop what differs from one run to the next: timing, paths, random ids of cells and of styled tables."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -32,6 +33,10 @@ def without_traces(notebook: NotebookNode) -> NotebookNode:
     for i, cell in enumerate(notebook.cells):
         cell.id = f"cell-{i:02}"
         cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        for output in cell.get("outputs", []):
+            if "pandas.io.formats.style.Styler" in output.get("data", {}).get("text/plain", ""):
+                output.data["text/plain"] = "a table"
+                output.data["text/html"] = re.sub(r"\bT_[0-9a-f]{5}", f"T_{i:05}", output.data["text/html"])
     return notebook
 
 
