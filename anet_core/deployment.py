@@ -1,5 +1,6 @@
 """Export of a network to OpenVINO and ONNX, and its compiled form."""
 
+import warnings
 from pathlib import Path
 
 import openvino as ov
@@ -12,7 +13,10 @@ PRECISIONS = ("f32", "bf16")
 def to_openvino(model: nn.Module, size: int) -> ov.Model:
     """An OpenVINO model of a network in evaluation mode, for one 3 x size x size image, float32 weights."""
     example = torch.zeros(1, 3, size, size)
-    exported = ov.convert_model(model.eval(), example_input=example)
+    with warnings.catch_warnings():
+        # The check of the input's size is not part of the traced network, on purpose.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        exported = ov.convert_model(model.eval(), example_input=example)
     exported.reshape([1, 3, size, size])
     return exported
 

@@ -137,7 +137,7 @@ def picture_without_near_ties(network):
     for seed in range(10):
         noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
         image = two_images()[0][:1, :, :, :64] + 0.05 * noise
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference mode: parameters converted in it could not be traced afterwards
             logits, exact = network(image), network.double()(image.double())
             network.float()
         if (logits - exact).abs().max() < 2e-5:

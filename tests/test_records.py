@@ -34,6 +34,13 @@ def test_committed_records_are_whole_and_consistent(path):
         assert all(record[key] == getattr(protocol, key) for key in records.PROTOCOL_SCHEMA)
 
 
+def test_the_tuned_rate_is_the_best_of_those_tried_on_images_held_back():
+    tried = [records.read(path) for path in sorted((ROOT / "results" / "tuning" / "runs").glob("*.json"))]
+    assert {record["evaluated_on"] for record in tried} == {"held-back"} and len(tried) > 2
+    best = max(tried, key=lambda record: record["iou_pooled"])
+    assert PROTOCOLS["tuned"].learning_rate == best["learning_rate"]
+
+
 def test_written_and_read_back(record, tmp_path):
     path = tmp_path / "runs" / "a.json"
     records.write(record, path)

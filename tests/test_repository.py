@@ -7,6 +7,9 @@ import sys
 import yaml
 from packaging.requirements import Requirement
 
+from anet_core import build, complexity, records
+from anet_core.paper import printed_iou
+
 from conftest import ROOT
 
 
@@ -33,6 +36,15 @@ def test_the_running_environment_is_the_lock():
         if installed.get(requirement.name.lower().replace("_", "-"), "").split("+")[0] != str(requirement.specifier)[2:]
     ]
     assert different == []
+
+
+def test_the_answer_in_the_readme_is_the_recorded_one():
+    answer = (ROOT / "README.md").read_text().split("**Does it hold up?**")[1].split("\n\n")[0]
+    stated = [f"{complexity.parameters(build('A-Net')):,} parameters", f"prints {printed_iou('A-Net', 'neu-inclusion')} %"]
+    for protocol in ("printed", "tuned"):
+        record = records.read(ROOT / "results" / "runs" / f"{records.run_name('A-Net', 'neu-inclusion', protocol)}.json")
+        stated += [f"{record['iou_pooled']:.1f} %", f"{record['learning_rate']:g}"]
+    assert [figure for figure in stated if figure not in " ".join(answer.split())] == []
 
 
 def test_the_table_of_contents_lists_every_page():

@@ -42,9 +42,10 @@ def execute(page: str) -> None:
     executed = papermill.execute_notebook(
         str(ROOT / "notebooks" / f"{notebook}.ipynb"), None, parameters, cwd=str(ROOT / "notebooks"), progress_bar=False
     )
-    for cell in executed.cells:
-        cell.metadata.pop("papermill", None)
     executed = without_traces(executed)
+    if key := page.removeprefix(notebook).lstrip("-"):
+        title, *rest = executed.cells[0].source.split("\n")
+        executed.cells[0].source = "\n".join([f"{title} ({key})", *rest])
     temporary = ROOT / "book" / f".{page}.ipynb"
     nbformat.write(executed, temporary)
     temporary.replace(ROOT / "book" / f"{page}.ipynb")

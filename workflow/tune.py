@@ -2,7 +2,7 @@
 
     python workflow/tune.py
 
-The test images are not read. Each run is recorded in results/tuning/runs; the book's protocol chapter
+The test images play no part. Each run is recorded in results/tuning/runs; the book's protocol chapter
 shows them.
 """
 
