@@ -8,7 +8,7 @@ endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 STRICT := -W -n --keep-going --all
 
-.PHONY: book pages site test clean
+.PHONY: book pages site test test-networks test-rest clean
 
 book: .venv/installed  ## execute the notebooks on the embedded data and build the book
 	python workflow/pages.py --embedded
@@ -21,9 +21,15 @@ pages: .venv/installed  ## execute every page whose data is at hand
 site: .venv/installed  ## build the book from the committed pages, warnings being errors
 	jupyter-book build book/ $(STRICT)
 
-test: .venv/installed  ## tests, checked notebook cells, strict book build
-	OMP_NUM_THREADS=1 pytest -q -n 2 --dist loadgroup
-	OMP_NUM_THREADS=1 pytest -q -n 2 --dist loadscope --nbval notebooks/
+test: .venv/installed  ## tests, checked notebook cells, strict book build; two halves at once, one core each
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --output-sync --jobs 2 test-networks test-rest
+
+test-networks:
+	pytest -q tests/test_peers.py
+
+test-rest:
+	pytest -q --ignore tests/test_peers.py
+	pytest -q --nbval notebooks/
 	jupyter-book build book/ $(STRICT)
 
 clean:  ## remove what is built and the records of quick runs

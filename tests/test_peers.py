@@ -1,7 +1,5 @@
 """One tester for the fourteen networks and A-Net."""
 
-from functools import cache
-
 import numpy as np
 import onnxruntime
 import pytest
@@ -17,7 +15,7 @@ from anet_core.training import total_loss
 
 from conftest import ROOT
 
-NAMES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in (*PEERS, "A-Net")]  # a network stays on one worker
+NAMES = [*PEERS, "A-Net"]
 
 # Parameters, and true MACs at 224 and 512, of the networks as they would be trained and deployed.
 CLEAN = {
@@ -68,7 +66,10 @@ def outputs(logits):
     return logits if isinstance(logits, tuple) else (logits,)
 
 
-@cache
+# RefineNet's decoder has no norm, and BiSeNet's fusion and ENet's last stages are very narrow.
+RATES = {"RefineNet": 1e-4, "BiSeNet": 1e-2, "ENet": 3e-3}
+
+
 def two_images():
     """Two pictures of 64x96 with a dark square each, and their masks."""
     rng = np.random.default_rng(0)
@@ -78,48 +79,42 @@ def two_images():
     return torch.from_numpy(rng.normal(0, 0.1, (2, 3, 64, 96)).astype(np.float32)) - mask, mask
 
 
-# RefineNet's decoder has no norm, and BiSeNet's fusion and ENet's last stages are very narrow.
-RATES = {"RefineNet": 1e-4, "BiSeNet": 1e-2, "ENet": 3e-3}
-
-
-@cache
-def overfitted(name):
-    """A network after a few steps on two images, the gradients of the first step and its losses."""
+@pytest.fixture(scope="module", params=NAMES)
+def overfitted(request):
+    """Name, network after a few steps on two images, its losses, and whether the gradients of the first step were finite."""
+    name = request.param
     torch.manual_seed(0)
     network = build(name)
     image, mask = two_images()
     optimizer = torch.optim.Adam(network.parameters(), RATES.get(name, 1e-3))
-    losses, gradients = [], {}
+    losses, finite = [], {}
     while len(losses) < 40 and (not losses or losses[-1] > losses[0] / 2):
         loss = total_loss(network, network(image), mask, "image")
         optimizer.zero_grad()
         loss.backward()
         if not losses:
-            gradients = {key: None if p.grad is None else bool(p.grad.isfinite().all()) for key, p in network.named_parameters()}
+            finite = {key: p.grad is not None and bool(p.grad.isfinite().all()) for key, p in network.named_parameters()}
         optimizer.step()
         losses.append(loss.item())
     optimizer.zero_grad()  # frees the gradients of the large networks
     with torch.no_grad():  # the running statistics of the norms catch up with the trained weights
         for _ in range(15):
             network(image)
-    return network.eval(), gradients, losses
+    return name, network.eval(), losses, finite
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_parameter_receives_a_finite_gradient(name):
-    _, gradients, _ = overfitted(name)
-    assert [key for key, finite in gradients.items() if not finite] == []
+def test_every_parameter_receives_a_finite_gradient(overfitted):
+    _, _, _, finite = overfitted
+    assert [key for key, is_finite in finite.items() if not is_finite] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_few_steps_overfit_two_images(name):
-    _, _, losses = overfitted(name)
+def test_a_few_steps_overfit_two_images(overfitted):
+    _, _, losses, _ = overfitted
     assert losses[-1] <= losses[0] / 2
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_evaluation_is_deterministic_and_weights_round_trip(name, tmp_path):
-    network, _, _ = overfitted(name)
+def test_evaluation_is_deterministic_and_weights_round_trip(overfitted, tmp_path):
+    name, network, _, _ = overfitted
     image, _ = two_images()
     weights.save(network, name, tmp_path / "w.safetensors")
     with torch.inference_mode():
@@ -145,10 +140,9 @@ def picture_without_near_ties(network):
     raise AssertionError("float32 and float64 differ on every picture tried")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_exports_compute_the_same(name, tmp_path):
+def test_exports_compute_the_same(overfitted, tmp_path):
     """Float32, 1e-4 on logits; the two runtimes sum in another order than torch."""
-    network, _, _ = overfitted(name)
+    _, network, _, _ = overfitted
     image, expected = picture_without_near_ties(network)
     compiled = deployment.compile_for_cpu(deployment.to_openvino(network, 64), "f32", threads=2)
     assert np.abs(compiled(image.numpy())[0] - expected).max() < 1e-4
