@@ -44,6 +44,8 @@ def test_closed_forms_give_every_printed_figure_of_iii_c():
     assert complexity.params_conv(3, 3, 32, 32) == 9_216 and printed.loc["3x3", "kparams"] == 9.22
     assert complexity.macs_conv(3, 3, 32, 32, 112, 112) == 115_605_504 and printed.loc["3x3", "mflops"] == 115.61
     assert complexity.macs_conv(5, 5, 32, 32, 110, 110) == 309_760_000 and printed.loc["5x5", "mflops"] == 309.76
+    assert complexity.flops_conv(3, 3, 32, 32, 112, 112) == 17 * 32 * 32 * 112**2 != complexity.macs_conv(3, 3, 32, 32, 112, 112)
+    assert complexity.flops_dwconv(3, 3, 8, 8, 112, 112) == (17 * 8 + 8 * 8) * 112**2  # Eq. 4 as printed
     assert complexity.params_dwconv(3, 3, 8, 8) == sum(p.numel() for p in LightBlock(32).body[3:5].parameters())
 
 

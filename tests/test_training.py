@@ -112,7 +112,9 @@ def test_predict_takes_any_size(height, width):
     assert np.array_equal(mask, predict(network, image))
 
 
-@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)], ids=["grey", "float", "empty"])
+@pytest.mark.parametrize(
+    "image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)], ids=["grey", "float", "empty"]
+)
 def test_predict_says_what_it_takes(image):
     with pytest.raises(ValueError, match="give uint8"):
         predict(build("A-Net"), image)

@@ -8,7 +8,6 @@ Initialisation: PyTorch's outside the backbone; the paper is silent.
 """
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from anet_core.network import require_image_batch
 from anet_core.peers.layers import resize
