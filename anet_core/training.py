@@ -146,7 +146,7 @@ def resume(checkpoint: Path | None, identity: dict, model: nn.Module, optimizer:
     """Losses and seconds so far, with model and optimiser restored; nothing where there is no checkpoint."""
     if checkpoint is None or not checkpoint.exists():
         return [], 0.0
-    state = torch.load(checkpoint, weights_only=True)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     if state["identity"] != identity:
         raise ValueError(f"{checkpoint} belongs to a run with other settings or data; delete it to start afresh.")
     model.load_state_dict(state["model"])
