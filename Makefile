@@ -33,7 +33,7 @@ test-rest:
 	jupyter-book build book/ $(STRICT)
 
 clean:  ## remove what is built and the records of quick runs
-	rm -rf book/_build results/checkpoints results/*/*--quick--*
+	rm -rf book/_build results/checkpoints results/tuning/checkpoints results/*/*--quick--*
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed, this is ' + sys.version.split()[0])"

@@ -2,18 +2,19 @@
 
 A network of ``anet_core.build`` is what somebody would train and deploy. Some printed figures belong to
 another build of it: with idle modules, a backbone registered twice, a frozen backbone, training heads that
-run. Each function here turns the network into that build, in place, and says in its first line why the
-figure differs; the paper's counter on it gives the printed figure to the last digit.
+run. Each function here turns the network into that build, in place, and says in its first line how it
+differs.
 """
 
 from collections.abc import Callable
 from copy import deepcopy
+from math import floor, prod
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from anet_core.complexity import paper_counter, parameters, true_macs
+from anet_core.complexity import calls, conv_macs, paper_counter, paper_macs, parameters, registrations, true_macs
 from anet_core.paper import table
 from anet_core.peers.enet import Bottleneck, conv
 from anet_core.peers.erfnet import FactorisedConv, NonBottleneck1D
@@ -116,28 +117,46 @@ PRINTED_BUILDS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "TopFormer": conjectured_topformer,
 }
 
-# Why a figure differs from the work done where the build is the network itself.
-REASONS = {
-    "A-Net": "transposed convolutions are counted at output size, four times their work",
-    "SegNet": "norms, ReLUs and biases are counted",
-    "PSPNet": "norms, ReLUs and biases are counted",
-    "UNet": "transposed convolutions are counted at output size, four times their work",
-    "PGANet": "transposed convolutions of stride r, up to 16, are counted at output size, r^2 times their work",
-    "BiSeNetV2": "norms and ReLUs are counted; the printed 4.95 M parameters remain unexplained",
-}
-
-
 def printed_build(name: str) -> nn.Module:
     """The build of a network whose parameters and paper's count are the printed ones (on the current device)."""
     network = build(name)
     return PRINTED_BUILDS[name](network) if name in PRINTED_BUILDS else network
 
 
+def excess(name: str, size: int) -> dict[str, int]:
+    """What the paper's counter adds to the work a network really does, by cause; the sum is printed minus true.
+
+    Returns:
+        MACs for each cause, of the printed build at 3 x size x size.
+    """
+    with torch.device("meta"):
+        network, counted = build(name), printed_build(name)
+    times = registrations(counted)
+    twice = transposed = work = 0
+    for module, x, y in calls(counted, size):
+        twice += paper_macs(module, x, y) * (times[module] - 1)
+        work += conv_macs(module, x, y)
+        if isinstance(module, nn.ConvTranspose2d):
+            transposed += module.weight.numel() * (prod(y.shape[2:]) - prod(x.shape[2:]))
+    more = work - true_macs(network, size)
+    rest = paper_counter(counted, size) - work - twice - transposed
+    return {
+        "a backbone summed twice": twice, "transposed convolutions counted at output size": transposed,
+        "training heads, or layers run at a larger size": more, "norms, activations, pooling and biases": rest,
+    }
+
+
 def reason(name: str) -> str:
-    """In one line, why the printed FLOPs of a network are not the work it does."""
-    if name in PRINTED_BUILDS:
-        return PRINTED_BUILDS[name].__doc__.splitlines()[0].rstrip(".")
-    return REASONS[name]
+    """In one line, why the printed FLOPs of a network at 224 are not the work it does: the causes of a tenth or more."""
+    causes = excess(name, 224)
+    total = sum(causes.values())
+    large = sorted((cause for cause in causes if causes[cause] >= total / 10), key=causes.get, reverse=True)
+    return "; ".join(f"{cause} ({100 * causes[cause] / total:.0f} %)" for cause in large)
+
+
+def counted_build(name: str) -> str:
+    """In one line, how the printed build differs from the network; empty where it does not."""
+    return PRINTED_BUILDS[name].__doc__.splitlines()[0].rstrip(".") if name in PRINTED_BUILDS else ""
 
 
 def audit():
@@ -171,4 +190,4 @@ def audit():
 
 def rounds_to(counted: float, printed: float) -> bool:
     """Whether a count gives a printed figure of two decimals, rounded or cut off."""
-    return abs(counted - printed) < 0.01
+    return printed in (round(counted, 2), floor(100 * counted) / 100)

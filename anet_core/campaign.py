@@ -139,7 +139,7 @@ def status(cells: list[Cell], results: Path, device: str) -> None:
 
 def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | None) -> None:
     """Run the missing cells that no other worker holds, in order, until done or out of time."""
-    deadline = time.monotonic() + 60 * minutes if minutes else None
+    deadline = time.monotonic() + 60 * minutes if minutes is not None else None
     for cell in cells:
         with claim(cell, results) as free:
             if not free or record_path(cell, results).exists():
@@ -201,9 +201,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path, nargs="?", help="the tar file of export and import")
     parser.add_argument("--only", help="a shell pattern of cell names")
     parser.add_argument("--minutes", type=float, help="stop cleanly after this time")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--results", type=Path, default=records.RESULTS)
     options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no CUDA device here")
     if options.command in ("export", "import") and options.file is None:
         parser.error(f"{options.command} needs a tar file")
     try:

@@ -5,6 +5,7 @@ to 0.7. ``paper_counter`` follows its rules, stated in ``paper_macs``; ``true_ma
 convolution has to do, each once. Both come from forward hooks on the real modules.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from math import prod
 
@@ -103,10 +104,13 @@ def paper_counter(model: nn.Module, size: int | tuple[int, int]) -> int:
 
     A module registered under two parents is summed twice, as ptflops does.
     """
-    times = {}
-    for _, module in model.named_modules(remove_duplicate=False):
-        times[module] = times.get(module, 0) + 1
+    times = registrations(model)
     return sum(paper_macs(module, x, y) * times[module] for module, x, y in calls(model, size))
+
+
+def registrations(model: nn.Module) -> Counter[nn.Module]:
+    """Under how many names each module stands in a network."""
+    return Counter(module for _, module in model.named_modules(remove_duplicate=False))
 
 
 def true_macs(model: nn.Module, size: int | tuple[int, int]) -> int:
@@ -118,20 +122,21 @@ def layer_table(model: nn.Module, size: int | tuple[int, int]):
     """One row a leaf module, in the order of execution.
 
     Returns:
-        DataFrame with name, kind, output (C, H, W), parameters, paper_macs, true_macs; the columns
-        of counts sum to ``parameters``, ``paper_counter`` and ``true_macs`` of the whole.
+        DataFrame with name, kind, output (C, H, W), parameters, paper_macs, true_macs. The MACs sum to ``true_macs``
+        and, unless a module is registered twice, to ``paper_counter``; the parameters, given where a module is
+        first called, to those that run in evaluation mode.
     """
     import pandas as pd
 
     names = {module: name for name, module in model.named_modules()}
-    rows = [
-        {
+    rows, met = [], set()
+    for module, x, y in calls(model, size):
+        rows.append({
             "name": names[module], "kind": type(module).__name__, "output": tuple(y.shape[1:]),
-            "parameters": parameters(module),
+            "parameters": 0 if module in met else parameters(module),
             "paper_macs": paper_macs(module, x, y), "true_macs": conv_macs(module, x, y),
-        }
-        for module, x, y in calls(model, size)
-    ]
+        })
+        met.add(module)
     return pd.DataFrame(rows)
 
 

@@ -104,7 +104,10 @@ def read_pair(folder: Path, row: dict[str, str]) -> tuple[np.ndarray, np.ndarray
 
 def read_image(path: Path) -> np.ndarray:
     """A picture as uint8 (H, W, 3); this is where a grey one is repeated to three channels."""
-    return np.asarray(open_image(path).convert("RGB"))
+    image = open_image(path)
+    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        raise ValueError(f"{path} has {image.mode} pixels; save it with 8 bits a channel, grey or RGB.")
+    return np.asarray(image.convert("RGB"))
 
 
 def read_mask(path: Path) -> np.ndarray:

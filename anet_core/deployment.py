@@ -10,6 +10,11 @@ from torch import nn
 PRECISIONS = ("f32", "bf16")
 
 
+def native_precisions() -> list[str]:
+    """Those of PRECISIONS that this CPU computes natively."""
+    return [name for name in PRECISIONS if name == "f32" or name.upper() in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
+
+
 def to_openvino(model: nn.Module, size: int) -> ov.Model:
     """An OpenVINO model of a network in evaluation mode, for one 3 x size x size image, float32 weights."""
     example = torch.zeros(1, 3, size, size)
@@ -38,10 +43,10 @@ def compile_for_cpu(model: ov.Model, precision: str, threads: int) -> ov.Compile
             processor has it.
 
     Raises:
-        ValueError: another precision.
+        ValueError: another precision, or one that this CPU lacks.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}.")
+    if precision not in native_precisions():
+        raise ValueError(f"precision {precision!r} is not to be had on this CPU; it has {', '.join(native_precisions())}.")
     return ov.compile_model(model, "CPU", {
         "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY",
     })

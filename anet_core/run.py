@@ -86,6 +86,8 @@ def run(
 
 def hold_back(samples: Samples) -> tuple[Samples, Samples]:
     """Training samples and, taken from them by a fixed seed, the samples to choose a protocol on."""
+    if len(samples.ids) <= HELD_BACK:
+        raise ValueError(f"{len(samples.ids)} training images are too few to hold {HELD_BACK} of them back.")
     order = np.random.default_rng(0).permutation(len(samples.ids))
     return samples.take(order[HELD_BACK:]), samples.take(order[:HELD_BACK])
 

@@ -1,9 +1,11 @@
 """Training and evaluation as plain functions (Sec. IV.A.2-3)."""
 
+import hashlib
 import os
 import time
 from dataclasses import asdict
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -31,7 +33,8 @@ def train(
     """Train a network in place by a protocol.
 
     Iteration t draws its images, their rotations and flips and the dropout from (seed, t) alone, so a
-    run that was killed resumes from its checkpoint to the same weights.
+    run that was killed resumes from its checkpoint to the same weights: bit for bit on a CPU, while on CUDA some
+    operations add up in no fixed order.
 
     Args:
         model: from (N, 3, H, W) to logits, or in training to a tuple of them (main, auxiliary, ...)
@@ -51,7 +54,10 @@ def train(
     optimizer = torch.optim.SGD(
         model.parameters(), protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay
     )
-    identity = {"protocol": asdict(protocol), "seed": seed, "images": list(samples.ids), "bf16": bf16}
+    identity = {
+        "network": type(model).__name__, "protocol": asdict(protocol), "seed": seed, "device": device, "bf16": bf16,
+        "data": hashlib.sha256(samples.images.tobytes() + samples.masks.tobytes()).hexdigest(),
+    }
     losses, seconds = resume(checkpoint, identity, model, optimizer)
     started = time.perf_counter() - seconds
     for t in range(len(losses), protocol.iterations):
@@ -146,8 +152,12 @@ def resume(checkpoint: Path | None, identity: dict, model: nn.Module, optimizer:
     """Losses and seconds so far, with model and optimiser restored; nothing where there is no checkpoint."""
     if checkpoint is None or not checkpoint.exists():
         return [], 0.0
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if state["identity"] != identity:
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        known = state["identity"]
+    except (EOFError, RuntimeError, KeyError, UnpicklingError) as error:
+        raise ValueError(f"{checkpoint} is damaged ({type(error).__name__}); delete it to start that run afresh.") from None
+    if known != identity:
         raise ValueError(f"{checkpoint} belongs to a run with other settings or data; delete it to start afresh.")
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])

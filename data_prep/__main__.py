@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             folder = options.folder
             images = len(list((folder / "images").glob("*.png")))
-            format.index(folder, options.test or max(1, images // 6), options.split_seed)
+            format.index(folder, max(1, images // 6) if options.test is None else options.test, options.split_seed)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

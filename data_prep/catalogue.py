@@ -1,5 +1,6 @@
 """The known data sets, and where a data set's folder is: the one setting ANET_DATA."""
 
+import getpass
 import os
 import tempfile
 from pathlib import Path
@@ -63,10 +64,13 @@ def locate(dataset: str) -> Path:
 
 def drawn_synthetic() -> Path:
     """The synthetic set among the temporary files, drawn unless it is there."""
-    home = Path(tempfile.gettempdir()) / f"anet-data-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
-    if not (home / "synthetic").is_dir():
+    # The code that draws it is part of the name, so that a change of it is never answered with the old pixels.
+    version = format.sha256(Path(synthetic.__file__))[:8]
+    folder = Path(tempfile.gettempdir()) / f"anet-data-{getpass.getuser()}-{version}" / "synthetic"
+    if not folder.is_dir():
         try:
-            make("synthetic", home)
-        except FileExistsError:
-            pass  # another process drew the same pixels first
-    return home / "synthetic"
+            make("synthetic", folder.parent)
+        except OSError:
+            if not folder.is_dir():  # else another process drew the same pixels first
+                raise
+    return folder

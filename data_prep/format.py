@@ -47,7 +47,8 @@ def index(folder: Path, test: int, split_seed: int = 0) -> None:
 
     Raises:
         FileNotFoundError: there are no images, or one lacks its mask.
-        ValueError: more test images are asked for than there are images to spare.
+        ValueError: a file is damaged, a mask has another size or other values than 0 and 255, or more test images
+            are asked for than there are images to spare. A manifest that was there stays as it was.
     """
     images = sorted((folder / "images").glob("*.png"), key=lambda path: natural(path.stem))
     if not images:
@@ -56,18 +57,40 @@ def index(folder: Path, test: int, split_seed: int = 0) -> None:
         raise ValueError(f"{folder} has {len(images)} images; the number of test images must be from 1 to {len(images) - 1}, not {test}.")
     tested = set(np.random.default_rng(split_seed).permutation(len(images))[:test].tolist())
     rows = []
-    for i, image in enumerate(images):
-        mask = folder / "masks" / image.name
-        if not mask.is_file():
-            raise FileNotFoundError(f"{image} has no mask; add {mask}.")
-        with Image.open(image) as picture, Image.open(mask) as labels:
-            width, height = picture.size
-            defect = float((np.asarray(labels) == 255).mean())
+    for i, path in enumerate(images):
+        image, mask = read(path), read(folder / "masks" / path.name)
+        require_mask(mask, image, folder / "masks" / path.name)
+        defect = float((np.asarray(mask) == 255).mean())
         rows.append((
-            image.stem, "test" if i in tested else "train", width, height, f"{defect:.6f}", sha256(image), sha256(mask),
+            path.stem, "test" if i in tested else "train", *image.size, f"{defect:.6f}",
+            sha256(path), sha256(folder / "masks" / path.name),
         ))
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+    temporary = folder / "manifest.csv.tmp"
+    with temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+    temporary.replace(folder / "manifest.csv")
+
+
+def read(path: Path) -> Image.Image:
+    """A decoded picture; FileNotFoundError or ValueError in one sentence that names the file."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; every picture needs an image and a mask of the same name.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as a picture ({error}); replace the file.") from None
+
+
+def require_mask(mask: Image.Image, image: Image.Image, path: Path) -> None:
+    """Raise ValueError unless a mask is one channel of 0 and 255 and as large as its image."""
+    if mask.size != image.size:
+        raise ValueError(f"{path} is {mask.width}x{mask.height} but its image is {image.width}x{image.height}; make them one size.")
+    if len(mask.getbands()) > 1:
+        raise ValueError(f"{path} is a colour picture; save the mask as one grey channel of 0 and 255.")
+    if others := set(np.unique(np.asarray(mask)).tolist()) - {0, 255}:
+        raise ValueError(f"{path} holds the value {min(others)}; a mask is 0 (sound) or 255 (defect) everywhere.")
 
 
 def natural(name: str) -> tuple:

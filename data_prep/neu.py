@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from data_prep.format import read, require_mask
+
 SOURCE = "SD-saliency-900"
 PREFIXES = {"neu-inclusion": "In", "neu-patches": "Pa", "neu-scratches": "Sc"}
 IMAGES, TEST, SIZE = 300, 50, 224  # the paper's counts and resolution; the pictures come at 200
@@ -23,24 +25,16 @@ def samples(name: str, source: Path) -> Iterator[tuple[str, Image.Image, Image.I
 
     Raises:
         FileNotFoundError: the source or one of its files is missing.
-        ValueError: a file is damaged.
+        ValueError: a file is damaged, or a mask has another size or other values than 0 and 255.
     """
     if not (source / "Source Images").is_dir():
         raise FileNotFoundError(f'{source} holds no folder "Source Images"; give the folder {SOURCE} as --source.')
     for number in range(1, IMAGES + 1):
         key = f"{PREFIXES[name]}_{number}"
-        image = read(source / "Source Images" / f"{key}.bmp")
-        mask = read(source / "Ground truth" / f"{key}.png")
+        image = read(source / "Source Images" / f"{key}.bmp").convert("L")
+        mask_path = source / "Ground truth" / f"{key}.png"
+        mask = read(mask_path)
+        require_mask(mask, image, mask_path)
         # Nearest neighbour keeps the mask's two values.
         yield key, image.resize((SIZE, SIZE), Image.Resampling.BILINEAR), mask.resize((SIZE, SIZE), Image.Resampling.NEAREST)
 
-
-def read(path: Path) -> Image.Image:
-    """One grey picture of the source."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("L")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; fetch the data set again.") from None
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read as a picture ({error}); fetch the data set again.") from None

@@ -125,6 +125,29 @@ def test_bad_data_is_one_sentence_that_names_the_file(squares, fault):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("fault", ["no mask", "another size", "other values", "colour mask", "cut short"])
+def test_index_refuses_what_load_would_and_keeps_the_manifest(squares, fault):
+    before = (squares / "manifest.csv").read_bytes()
+    FAULTS[fault][0](squares)
+    with pytest.raises((ValueError, FileNotFoundError), match="square 0.png"):
+        format.index(squares, test=2)
+    assert (squares / "manifest.csv").read_bytes() == before and not list(squares.glob("*.tmp"))
+
+
+def test_sixteen_bit_pictures_are_refused(squares):
+    Image.fromarray(np.full((64, 64), 40_000, np.uint16)).save(squares / "images" / FIRST)
+    format.index(squares, test=2)
+    with pytest.raises(ValueError, match="8 bits a channel"):
+        dataset.load(squares, "train"), dataset.load(squares, "test")
+
+
+@pytest.mark.parametrize("mask, said", [(np.zeros((100, 200), np.uint8), "200x100"), (np.full((200, 200), 3, np.uint8), "value 3")])
+def test_neu_refuses_masks_that_resizing_would_hide(source, tmp_path, mask, said):
+    change(source / "Ground truth" / "In_7.png", mask)
+    with pytest.raises(ValueError, match=f"In_7.png .*{said}"):
+        make("neu-inclusion", tmp_path / "data", source)
+
+
 def test_pictures_of_two_sizes_are_refused(squares):
     for kind in ("images", "masks"):
         change(squares / kind / "square 1.png", np.zeros((32, 32), np.uint8))
@@ -147,7 +170,8 @@ def test_command_line(tmp_path, capsys, squares):
         assert [row["split"] for row in csv.DictReader(file)].count("test") == 1
     (squares / "masks" / FIRST).unlink()
     assert main(["index", str(squares)]) == 1
-    assert "has no mask" in capsys.readouterr().err
+    assert "is missing" in capsys.readouterr().err
+    assert main(["index", str(squares), "--test", "0"]) == 1
     assert main(["index", str(tmp_path / "nowhere")]) == 1
 
 

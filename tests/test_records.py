@@ -1,16 +1,22 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from anet_core import build, records, weights
+from anet_core.dataset import load, manifest_sha256
 from anet_core.protocol import PROTOCOLS
 from anet_core.registry import ABLATION
 from anet_core.statistics import bootstrap_iou_pooled
+from anet_core.training import evaluate
+from data_prep import make, neu
 
 from conftest import ROOT
 
+STEEL = Path(os.environ.get("ANET_DATA", "")) / neu.SOURCE
 COMMITTED = sorted((ROOT / "results").glob("*/runs/*.json")) + sorted((ROOT / "results" / "runs").glob("*.json"))
 
 
@@ -94,6 +100,18 @@ def test_bad_weights_are_one_sentence(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="not a whole safetensors file"):
         weights.load(path)
+
+
+@pytest.mark.skipif(not STEEL.is_dir(), reason="the steel pictures are not under ANET_DATA")
+def test_committed_weights_give_the_recorded_iou_on_steel(tmp_path):
+    """Other processors round otherwise: a pixel whose logit is nearly 0 may change sides."""
+    folder = make("neu-inclusion", tmp_path)
+    for protocol in ("printed", "tuned"):
+        name = records.run_name("A-Net", "neu-inclusion", protocol)
+        record = records.read(ROOT / "results" / "runs" / f"{name}.json")
+        assert manifest_sha256(folder) == record["manifest_sha256"]
+        network = weights.load(ROOT / "results" / "weights" / f"{name}.safetensors")
+        assert evaluate(network, load(folder, "test"))["iou_pooled"] == pytest.approx(record["iou_pooled"], abs=0.01)
 
 
 def test_committed_weights_give_the_recorded_parameters():

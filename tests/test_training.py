@@ -172,6 +172,25 @@ def test_a_checkpoint_of_other_settings_is_refused(squares, tmp_path):
         train(build("A-Net"), samples, SHORT, 0, checkpoint=checkpoint, progress=False)
 
 
+def test_a_checkpoint_of_other_data_or_cut_short_is_refused(squares, tmp_path):
+    checkpoint = tmp_path / "run.pt"
+    samples = load(squares, "train")
+    settings = replace(SHORT, iterations=50)
+    train(build("A-Net"), samples, settings, 0, checkpoint=checkpoint, progress=False)
+    with pytest.raises(ValueError, match="run.pt belongs to a run with other settings or data"):
+        train(build("A-Net"), replace(samples, masks=~samples.masks), settings, 0, checkpoint=checkpoint, progress=False)
+    for kept in (0, 1000, 100_000):
+        whole = checkpoint.read_bytes()
+        (tmp_path / "cut.pt").write_bytes(whole[:kept])
+        with pytest.raises(ValueError, match="cut.pt is damaged"):
+            train(build("A-Net"), samples, settings, 0, checkpoint=tmp_path / "cut.pt", progress=False)
+
+
+def test_too_few_images_to_hold_back(squares, tmp_path):
+    with pytest.raises(ValueError, match="6 training images are too few to hold 50"):
+        run("A-Net", squares, SHORT, results=tmp_path, held_back=True, progress=False)
+
+
 def test_a_recorded_run_is_read_and_not_run_again(squares, tmp_path):
     first = run("A-Net", squares, SHORT, results=tmp_path, progress=False)
     path = tmp_path / "runs" / f"{records.run_name('A-Net', 'squares', 'short')}.json"

@@ -9,7 +9,7 @@ normal" (its training settings); biases and norm momentum: PyTorch's; the paper 
 from torch import Tensor, cat, nn
 
 from anet_core.network import require_image_batch
-from anet_core.peers.layers import conv_bn_relu
+from anet_core.peers.layers import conv_bn, conv_bn_relu
 
 
 def depthwise_bn(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
@@ -17,11 +17,6 @@ def depthwise_bn(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(c_in, c_out, 3, stride, padding=1, groups=c_in, bias=False), nn.BatchNorm2d(c_out)
     )
-
-
-def pointwise_bn(c_in: int, c_out: int) -> nn.Sequential:
-    """1x1 convolution and batch norm."""
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out))
 
 
 def upsample(factor: int) -> nn.Upsample:
@@ -61,7 +56,7 @@ class GatherExpand(nn.Module):
         self.body = nn.Sequential(
             conv_bn_relu(channels, channels, 3),
             depthwise_bn(channels, expanded), nn.ReLU(inplace=True),
-            pointwise_bn(expanded, channels),
+            conv_bn(expanded, channels),
         )
         self.relu = nn.ReLU(inplace=True)
 
@@ -83,9 +78,9 @@ class GatherExpandDown(nn.Module):
             conv_bn_relu(c_in, c_in, 3),
             depthwise_bn(c_in, expanded, stride=2),
             depthwise_bn(expanded, expanded), nn.ReLU(inplace=True),
-            pointwise_bn(expanded, c_out),
+            conv_bn(expanded, c_out),
         )
-        self.shortcut = nn.Sequential(depthwise_bn(c_in, c_in, stride=2), pointwise_bn(c_in, c_out))
+        self.shortcut = nn.Sequential(depthwise_bn(c_in, c_in, stride=2), conv_bn(c_in, c_out))
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:

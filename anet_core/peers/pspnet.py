@@ -3,7 +3,8 @@
 H. Zhao, J. Shi, X. Qi, X. Wang, J. Jia, "Pyramid scene parsing network", CVPR 2017.
 Variant: ResNet-50 at output stride 8; each level of the pyramid keeps all 2048 channels, and three up-sampling
 steps lead back to full size. The paper's auxiliary loss has no place in the counted network.
-Initialisation: PyTorch's outside the backbone; the paper is silent.
+Dropout of channels: 0.3 behind the pyramid, 0.15 behind each up-sampling. Initialisation and norm momentum:
+PyTorch's outside the backbone; the paper is silent.
 """
 
 from torch import Tensor, cat, nn

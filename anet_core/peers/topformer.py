@@ -2,21 +2,14 @@
 
 W. Zhang, Z. Huang, G. Luo, T. Chen, X. Wang, W. Liu, G. Yu, C. Shen: TopFormer: Token Pyramid Transformer for
 Mobile Semantic Segmentation, CVPR 2022. Section and figure numbers below are those of that paper.
-Initialisation and norm momentum: PyTorch's; the paper is silent.
+Dropout of 0.1 before the classifier. Initialisation and norm momentum: PyTorch's; the paper is silent.
 """
 
 import torch
 from torch import Tensor, cat, nn
 
 from anet_core.network import require_image_batch
-from anet_core.peers.layers import conv_bn_relu, resize
-
-
-def conv_bn(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    """Bias-free convolution and batch norm, padded so that stride 1 keeps the size."""
-    return nn.Sequential(
-        nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(c_out)
-    )
+from anet_core.peers.layers import conv_bn, conv_bn_relu, resize
 
 
 class InvertedResidual(nn.Module):

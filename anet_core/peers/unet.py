@@ -9,14 +9,7 @@ Dropout: at the end of the contracting path (Sec. 3.1); the paper gives no rate,
 from torch import Tensor, cat, nn
 
 from anet_core.network import require_image_batch
-
-
-def double_conv(c_in: int, c_out: int) -> nn.Sequential:
-    """Two 3x3 convolutions, (N, c_in, H, W) -> (N, c_out, H, W)."""
-    return nn.Sequential(
-        nn.Conv2d(c_in, c_out, 3, padding=1), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True),
-        nn.Conv2d(c_out, c_out, 3, padding=1), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True),
-    )
+from anet_core.peers.vgg import vgg_stage
 
 
 class ExpandingStep(nn.Module):
@@ -33,7 +26,7 @@ class ExpandingStep(nn.Module):
         super().__init__()
         self.up = nn.ConvTranspose2d(2 * channels, channels, 2, stride=2)
         self.copy = nn.Conv2d(channels, channels, 1)
-        self.fuse = double_conv(2 * channels, channels)
+        self.fuse = vgg_stage(2 * channels, (channels, channels), batch_norm=True)
 
     def forward(self, x: Tensor, copy: Tensor) -> Tensor:
         return self.fuse(cat((self.copy(copy), self.up(x)), dim=1))
@@ -49,8 +42,8 @@ class UNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.contracting = nn.ModuleList([
-            double_conv(3, 64), double_conv(64, 128), double_conv(128, 256),
-            double_conv(256, 512), double_conv(512, 1024),
+            vgg_stage(3, (64, 64), batch_norm=True), vgg_stage(64, (128, 128), batch_norm=True), vgg_stage(128, (256, 256), batch_norm=True),
+            vgg_stage(256, (512, 512), batch_norm=True), vgg_stage(512, (1024, 1024), batch_norm=True),
         ])
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout()
