@@ -5,8 +5,8 @@
     python -m anet_core.campaign export runs.tar
     python -m anet_core.campaign import runs.tar
 
-Several workers may run at once: a cell is run by the one that holds the lock on its claim file, and a lock
-ends with its process, however it ends.
+Several workers may run at once on one machine: a cell is run by the one that holds the lock on its claim file,
+and a lock ends with its process, however it ends.
 """
 
 import argparse

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-COLUMNS = ("id", "split", "width", "height", "defect_fraction", "image_sha256", "mask_sha256")
+from data_prep.format import COLUMNS, open_picture
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def read_pair(folder: Path, row: dict[str, str]) -> tuple[np.ndarray, np.ndarray
 
 def read_image(path: Path) -> np.ndarray:
     """A picture as uint8 (H, W, 3); this is where a grey one is repeated to three channels."""
-    image = open_image(path)
+    image = open_picture(path)
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
         raise ValueError(f"{path} has {image.mode} pixels; save it with 8 bits a channel, grey or RGB.")
     return np.asarray(image.convert("RGB"))
@@ -112,22 +111,10 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_mask(path: Path) -> np.ndarray:
     """A mask file of 0 and 255 as bool (H, W)."""
-    mask = np.asarray(open_image(path))
+    mask = np.asarray(open_picture(path))
     if mask.ndim != 2:
         raise ValueError(f"{path} is a colour picture; save the mask as one grey channel of 0 and 255.")
     others = np.setdiff1d(mask, (0, 255))
     if others.size:
         raise ValueError(f"{path} holds the value {others[0]}; a mask is 0 (sound) or 255 (defect) everywhere.")
     return mask == 255
-
-
-def open_image(path: Path) -> Image.Image:
-    """A picture, decoded; what is wrong with it in one sentence that names the file."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; every picture needs an image and a mask of the same name.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as a picture ({error}); replace the file.") from None

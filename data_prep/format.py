@@ -58,7 +58,7 @@ def index(folder: Path, test: int, split_seed: int = 0) -> None:
     tested = set(np.random.default_rng(split_seed).permutation(len(images))[:test].tolist())
     rows = []
     for i, path in enumerate(images):
-        image, mask = read(path), read(folder / "masks" / path.name)
+        image, mask = open_picture(path), open_picture(folder / "masks" / path.name)
         require_mask(mask, image, folder / "masks" / path.name)
         defect = float((np.asarray(mask) == 255).mean())
         rows.append((
@@ -71,7 +71,7 @@ def index(folder: Path, test: int, split_seed: int = 0) -> None:
     temporary.replace(folder / "manifest.csv")
 
 
-def read(path: Path) -> Image.Image:
+def open_picture(path: Path) -> Image.Image:
     """A decoded picture; FileNotFoundError or ValueError in one sentence that names the file."""
     try:
         with Image.open(path) as image:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from data_prep.format import read, require_mask
+from data_prep.format import open_picture, require_mask
 
 SOURCE = "SD-saliency-900"
 PREFIXES = {"neu-inclusion": "In", "neu-patches": "Pa", "neu-scratches": "Sc"}
@@ -31,9 +31,9 @@ def samples(name: str, source: Path) -> Iterator[tuple[str, Image.Image, Image.I
         raise FileNotFoundError(f'{source} holds no folder "Source Images"; give the folder {SOURCE} as --source.')
     for number in range(1, IMAGES + 1):
         key = f"{PREFIXES[name]}_{number}"
-        image = read(source / "Source Images" / f"{key}.bmp").convert("L")
+        image = open_picture(source / "Source Images" / f"{key}.bmp").convert("L")
         mask_path = source / "Ground truth" / f"{key}.png"
-        mask = read(mask_path)
+        mask = open_picture(mask_path)
         require_mask(mask, image, mask_path)
         # Nearest neighbour keeps the mask's two values.
         yield key, image.resize((SIZE, SIZE), Image.Resampling.BILINEAR), mask.resize((SIZE, SIZE), Image.Resampling.NEAREST)

@@ -175,6 +175,5 @@ def test_command_line(tmp_path, capsys, squares):
     assert main(["index", str(tmp_path / "nowhere")]) == 1
 
 
-def test_reader_and_writer_agree_on_the_columns():
-    assert dataset.COLUMNS == format.COLUMNS
+def test_the_catalogue_names_every_set():
     assert set(catalogue.NAMES) == {"synthetic", *neu.PREFIXES}
