@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.format import COLUMNS, open_picture
+from data_prep.format import COLUMNS, open_picture, split
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,7 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
 
 def split_rows(rows: list[dict[str, str]], split_seed: int) -> list[dict[str, str]]:
     """The manifest's rows with their split, or with another drawn by a seed other than 0."""
-    if split_seed == 0:
-        return rows
-    test = sum(row["split"] == "test" for row in rows)
-    tested = set(np.random.default_rng(split_seed).permutation(len(rows))[:test].tolist())
-    return [row | {"split": "test" if i in tested else "train"} for i, row in enumerate(rows)]
+    return rows if split_seed == 0 else split(rows, sum(row["split"] == "test" for row in rows), split_seed)
 
 
 def manifest_sha256(folder: Path) -> str:

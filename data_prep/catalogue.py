@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_prep import format, neu, synthetic
 
-NAMES = ("synthetic", *neu.PREFIXES)
+NAMES = ("synthetic", *neu.NAMES)
 
 
 def data_root() -> Path:
@@ -34,7 +34,8 @@ def make(name: str, out: Path, source: Path | None = None) -> Path:
     if name == "synthetic":
         format.write(folder, synthetic.samples(), synthetic.TEST)
     else:
-        format.write(folder, neu.samples(name, Path(source or data_root() / neu.SOURCE)), neu.TEST)
+        samples = neu.samples(name, Path(source or data_root() / neu.SOURCE))
+        format.write(folder, samples, neu.TEST, groups=neu.surface_groups(name))
     return folder
 
 

@@ -4,21 +4,25 @@ import csv
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
 
-COLUMNS = ("id", "split", "width", "height", "defect_fraction", "image_sha256", "mask_sha256")
+COLUMNS = ("id", "split", "group", "width", "height", "defect_fraction", "image_sha256", "mask_sha256")
 
 
-def write(folder: Path, samples: Iterable[tuple[str, Image.Image, Image.Image]], test: int, split_seed: int = 0) -> None:
+def write(
+    folder: Path, samples: Iterable[tuple[str, Image.Image, Image.Image]], test: int, split_seed: int = 0,
+    groups: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Write images, masks and manifest to a new folder.
 
     Args:
         samples: id, image and mask (0/255) of each picture.
-        test: how many of them a permutation seeded by split_seed makes test images.
+        test, split_seed, groups: see ``index``.
 
     Raises:
         FileExistsError: the folder exists.
@@ -34,7 +38,7 @@ def write(folder: Path, samples: Iterable[tuple[str, Image.Image, Image.Image]],
         for name, image, mask in samples:
             image.save(temporary / "images" / f"{name}.png")
             mask.save(temporary / "masks" / f"{name}.png")
-        index(temporary, test, split_seed)
+        index(temporary, test, split_seed, groups)
         temporary.chmod(0o755)
         temporary.rename(folder)
     except BaseException:
@@ -42,8 +46,12 @@ def write(folder: Path, samples: Iterable[tuple[str, Image.Image, Image.Image]],
         raise
 
 
-def index(folder: Path, test: int, split_seed: int = 0) -> None:
+def index(folder: Path, test: int, split_seed: int = 0, groups: Mapping[str, str] = MappingProxyType({})) -> None:
     """Write manifest.csv for the images and masks that a folder holds.
+
+    Args:
+        test: number of test images that ``split`` draws, seeded by split_seed.
+        groups: the group of each id whose picture shows the same surface as another's; others stand alone.
 
     Raises:
         FileNotFoundError: there are no images, or one lacks its mask.
@@ -55,20 +63,46 @@ def index(folder: Path, test: int, split_seed: int = 0) -> None:
         raise FileNotFoundError(f"{folder / 'images'} holds no PNG; put the pictures there and their masks, of the same names, in masks.")
     if not 0 < test < len(images):
         raise ValueError(f"{folder} has {len(images)} images; the number of test images must be from 1 to {len(images) - 1}, not {test}.")
-    tested = set(np.random.default_rng(split_seed).permutation(len(images))[:test].tolist())
     rows = []
-    for i, path in enumerate(images):
+    for path in images:
         image, mask = open_picture(path), open_picture(folder / "masks" / path.name)
         require_mask(mask, image, folder / "masks" / path.name)
-        defect = float((np.asarray(mask) == 255).mean())
-        rows.append((
-            path.stem, "test" if i in tested else "train", *image.size, f"{defect:.6f}",
-            sha256(path), sha256(folder / "masks" / path.name),
-        ))
+        rows.append({
+            "id": path.stem, "group": groups.get(path.stem, path.stem), "width": image.width, "height": image.height,
+            "defect_fraction": f"{(np.asarray(mask) == 255).mean():.6f}",
+            "image_sha256": sha256(path), "mask_sha256": sha256(folder / "masks" / path.name),
+        })
     temporary = folder / "manifest.csv.tmp"
     with temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(split(rows, test, split_seed))
     temporary.replace(folder / "manifest.csv")
+
+
+def split(rows: list[dict], test: int, seed: int) -> list[dict]:
+    """The manifest's rows with a split drawn by a seed: whole groups, in random order, as long as they fit.
+
+    Pictures without a defect, where there are any, are given to the test images in their share of the set.
+
+    Raises:
+        ValueError: the groups are too large for that many test images.
+    """
+    groups: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(row["group"], []).append(i)
+    members = list(groups.values())
+    order = [members[k] for k in np.random.default_rng(seed).permutation(len(members))]
+    defective = [any(float(rows[i]["defect_fraction"]) for i in group) for group in order]
+    sound = round(test * sum(len(group) for group, has in zip(order, defective) if not has) / len(rows))
+    left, tested = {True: test - sound, False: sound}, set()
+    for group, has in zip(order, defective):
+        if len(group) <= left[has]:
+            left[has] -= len(group)
+            tested.update(group)
+    if sum(left.values()):
+        raise ValueError(f"no groups of pictures of the same surface make up {test} test images; ask for another number.")
+    return [row | {"split": "test" if i in tested else "train"} for i, row in enumerate(rows)]
 
 
 def open_picture(path: Path) -> Image.Image:

@@ -2,25 +2,36 @@
 
 The paper's own masks were never published. These are SD-saliency-900's, drawn by other people on the
 same 900 pictures (Song, Song and Yan, Optics and Lasers in Engineering, 2020).
+
+The pictures overlap, so a class is split by groups of overlapping pictures. The paper splits by chance; that is
+the set whose name ends in -random.
 """
 
-from collections.abc import Iterator
+import csv
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from data_prep.format import open_picture, require_mask
+from data_prep.overlap import Overlap, groups, overlaps
 
 SOURCE = "SD-saliency-900"
 PREFIXES = {"neu-inclusion": "In", "neu-patches": "Pa", "neu-scratches": "Sc"}
+RANDOM = "-random"
+NAMES = (*PREFIXES, *(name + RANDOM for name in PREFIXES))
 IMAGES, TEST, SIZE = 300, 50, 224  # the paper's counts and resolution; the pictures come at 200
+OVERLAPS = Path(__file__).with_name("neu_overlaps.csv")  # written by "python -m data_prep.neu SD-saliency-900"
 
 
 def samples(name: str, source: Path) -> Iterator[tuple[str, Image.Image, Image.Image]]:
     """Id, image and mask of the 300 pictures of a class, resized to 224x224.
 
     Args:
-        name: a key of PREFIXES.
+        name: one of NAMES.
         source: the folder SD-saliency-900, with "Source Images" and "Ground truth".
 
     Raises:
@@ -30,7 +41,7 @@ def samples(name: str, source: Path) -> Iterator[tuple[str, Image.Image, Image.I
     if not (source / "Source Images").is_dir():
         raise FileNotFoundError(f'{source} holds no folder "Source Images"; give the folder {SOURCE} as --source.')
     for number in range(1, IMAGES + 1):
-        key = f"{PREFIXES[name]}_{number}"
+        key = f"{prefix(name)}_{number}"
         image = open_picture(source / "Source Images" / f"{key}.bmp").convert("L")
         mask_path = source / "Ground truth" / f"{key}.png"
         mask = open_picture(mask_path)
@@ -38,3 +49,37 @@ def samples(name: str, source: Path) -> Iterator[tuple[str, Image.Image, Image.I
         # Nearest neighbour keeps the mask's two values.
         yield key, image.resize((SIZE, SIZE), Image.Resampling.BILINEAR), mask.resize((SIZE, SIZE), Image.Resampling.NEAREST)
 
+
+
+def surface_groups(name: str) -> dict[str, str]:
+    """The group of each picture of a class: the first picture that it is joined to by overlaps; for -random none."""
+    if name.endswith(RANDOM):
+        return {}
+    ids = [f"{prefix(name)}_{number}" for number in range(1, IMAGES + 1)]
+    with OVERLAPS.open(newline="", encoding="utf-8") as file:
+        pairs = [(row["a"], row["b"]) for row in csv.DictReader(file) if row["a"] in ids]
+    joined = groups(IMAGES, [(ids.index(a), ids.index(b)) for a, b in pairs])
+    return {key: ids[first] for key, first in zip(ids, joined)}
+
+
+def prefix(name: str) -> str:
+    """What the file names of a class begin with."""
+    return PREFIXES[name.removesuffix(RANDOM)]
+
+
+def find_overlaps(name: str, source: Path, progress: Callable = iter) -> list[dict]:
+    """The rows of OVERLAPS for a class: the fields of ``overlap.Overlap``, with ids for a and b."""
+    ids = [f"{prefix(name)}_{number}" for number in range(1, IMAGES + 1)]
+    pictures = np.stack([np.asarray(open_picture(source / "Source Images" / f"{key}.bmp").convert("L")) for key in ids])
+    return [
+        asdict(pair) | {"a": ids[pair.a], "b": ids[pair.b], "share": f"{pair.share:.3f}", "correlation": f"{pair.correlation:.4f}"}
+        for pair in overlaps(pictures, progress=progress)
+    ]
+
+
+if __name__ == "__main__":
+    with OVERLAPS.open("w", newline="", encoding="utf-8") as table:
+        writer = csv.DictWriter(table, [field.name for field in fields(Overlap)], lineterminator="\n")
+        writer.writeheader()
+        for steel in PREFIXES:
+            writer.writerows(find_overlaps(steel, Path(sys.argv[1])))

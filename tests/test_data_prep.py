@@ -53,7 +53,7 @@ def test_real_steel(tmp_path):
     folder = make("neu-scratches", tmp_path)
     samples = dataset.load(folder, "test")
     assert samples.masks.any((1, 2)).all()
-    expected = "9c87cb6e627866a129bb1911d2aceabf0597c68bb0c4f75021f60038cc689192"
+    expected = "77ba544d639158e83729f1c0fbc792ac27127b5d7c4e0feb1bc9d502362bb158"
     assert dataset.manifest_sha256(folder) == expected
 
 
@@ -110,7 +110,7 @@ FAULTS = {
     "empty file": (lambda folder: (folder / "images" / FIRST).write_bytes(b""), "cannot be read as a picture"),
     "changed": (
         lambda folder: change(folder / "images" / FIRST, np.zeros((64, 64), np.uint8)), "not the file that the manifest describes"),
-    "other columns": (lambda folder: (folder / "manifest.csv").write_text("id,split\n"), "must have the columns id, split, width"),
+    "other columns": (lambda folder: (folder / "manifest.csv").write_text("id,split\n"), "must have the columns id, split, group"),
     "no rows": (lambda folder: (folder / "manifest.csv").write_text(",".join(dataset.COLUMNS) + "\n"), "lists no train image"),
 }
 
@@ -176,4 +176,4 @@ def test_command_line(tmp_path, capsys, squares):
 
 
 def test_the_catalogue_names_every_set():
-    assert set(catalogue.NAMES) == {"synthetic", *neu.PREFIXES}
+    assert set(catalogue.NAMES) == {"synthetic", *neu.NAMES}
