@@ -1,6 +1,7 @@
 """Running the grid: what is done, what is missing, and doing it.
 
     python -m anet_core.campaign status
+    python -m anet_core.campaign next
     python -m anet_core.campaign run --only 'neu-*--A-Net--*' --minutes 25
     python -m anet_core.campaign export runs.tar
     python -m anet_core.campaign import runs.tar
@@ -197,7 +198,7 @@ def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0, or 1 after one sentence on what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m anet_core.campaign", description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("status", "run", "export", "import"))
+    parser.add_argument("command", choices=("status", "next", "run", "export", "import"))
     parser.add_argument("file", type=Path, nargs="?", help="the tar file of export and import")
     parser.add_argument("--only", help="a shell pattern of cell names")
     parser.add_argument("--minutes", type=float, help="stop cleanly after this time")
@@ -216,6 +217,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{added} records added, {len(refused)} refused", *refused, sep="\n")
         elif options.command == "run":
             run_cells(selected(options.only), options.results, options.device, options.minutes)
+        elif options.command == "next":
+            print(next((cell.name for cell in selected(options.only) if state(cell, options.results) == "missing"), "nothing is missing"))
         else:
             status(selected(options.only), options.results, options.device)
     except (ValueError, OSError, tarfile.TarError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.format import COLUMNS, open_picture, split
+from data_prep.format import COLUMNS, WHITE, eight_bits, open_picture, split
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,14 @@ class Samples:
     """
 
     ids: tuple[str, ...]
+    groups: tuple[str, ...]  # pictures of one group show parts of the same surface
     images: np.ndarray
     masks: np.ndarray
 
     def take(self, indices: np.ndarray) -> "Samples":
         """The samples at these indices."""
-        return Samples(tuple(self.ids[i] for i in indices), self.images[indices], self.masks[indices])
+        ids, groups = (tuple(names[i] for i in indices) for names in (self.ids, self.groups))
+        return Samples(ids, groups, self.images[indices], self.masks[indices])
 
 
 def load(folder: Path, split: str, split_seed: int = 0) -> Samples:
@@ -51,7 +53,8 @@ def load(folder: Path, split: str, split_seed: int = 0) -> Samples:
             f"{folder / 'images' / rows[other]['id']}.png is {pairs[other][0].shape[1]}x{pairs[other][0].shape[0]} but "
             f"{rows[0]['id']}.png is {width}x{height}; resize or tile the pictures of a data set to one size."
         )
-    return Samples(tuple(row["id"] for row in rows), np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]))
+    ids, groups = (tuple(row[key] for row in rows) for key in ("id", "group"))
+    return Samples(ids, groups, np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]))
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:
@@ -97,12 +100,17 @@ def read_pair(folder: Path, row: dict[str, str]) -> tuple[np.ndarray, np.ndarray
     return image, mask
 
 
-def read_image(path: Path) -> np.ndarray:
-    """A picture as uint8 (H, W, 3); this is where a grey one is repeated to three channels."""
-    image = open_picture(path)
-    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
-        raise ValueError(f"{path} has {image.mode} pixels; save it with 8 bits a channel, grey or RGB.")
-    return np.asarray(image.convert("RGB"))
+def read_image(path: Path, white: int = WHITE) -> np.ndarray:
+    """A picture as uint8 (H, W, 3), turned as its EXIF says; this is where a grey one is repeated to three channels.
+
+    Args:
+        white: the value of a grey 16-bit picture that becomes 255; give the one that the network's data set was
+            made with (``data_prep.own``).
+
+    Raises:
+        FileNotFoundError, ValueError: see ``format.open_picture`` and ``format.eight_bits``.
+    """
+    return np.asarray(eight_bits(open_picture(path), path, white).convert("RGB"))
 
 
 def read_mask(path: Path) -> np.ndarray:

@@ -6,6 +6,8 @@ from anet_core.records import run_name
 from anet_core.registry import ABLATION, PEERS
 
 NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
+VARIANTS = ("-random", "-proposed")  # split by chance as in the paper; trained on masks that were not drawn by people
+TILES = "magnetic-tile"  # the published version's fourth data set
 LIGHT = ("ENet", "TopFormer", "ESNet", "ERFNet", "BiSeNet", "BiSeNetV2", "STDC")  # Table III's, the cheapest first
 CLASSICAL = tuple(name for name in PEERS if name not in LIGHT)
 REPEATED = ("A-Net", "ENet", "UNet")  # run again on other splits and by other seeds
@@ -30,8 +32,10 @@ class Cell:
 
 GRID = [
     *(Cell("A-Net", dataset, protocol) for protocol in ("tuned", "printed") for dataset in NEU),
+    *(Cell("A-Net", dataset + variant) for variant in VARIANTS for dataset in NEU),
     *(Cell(row, dataset) for row in ABLATION if row != "A-Net" for dataset in NEU),
     *(Cell(model, dataset) for models in (LIGHT, CLASSICAL) for model in models for dataset in NEU),
+    *(Cell(model, TILES) for model in ("A-Net", "UNet")),
     *(Cell(model, dataset, split_seed=k) for k in REPETITIONS for model in REPEATED for dataset in NEU),
     *(Cell(model, dataset, seed=k) for k in REPETITIONS for model in REPEATED for dataset in NEU),
 ]

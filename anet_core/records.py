@@ -9,7 +9,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 NUMBER = (int, float)
 SCHEMA = {  # key: type of its value; the protocol's own values follow in PROTOCOL_SCHEMA
     "model": str, "dataset": str, "manifest_sha256": str, "split_seed": int, "seed": int, "evaluated_on": str,
-    "protocol": str, "iou_pooled": NUMBER, "iou_image_mean": NUMBER, "iou_images": dict, "confusion_images": dict, "losses": list,
+    "protocol": str, "iou_pooled": NUMBER, "iou_image_mean": NUMBER, "iou_images": dict, "confusion_images": dict, "group_images": dict, "losses": list,
     "parameters": int, "seconds": NUMBER, "processor": str, "threads": int, "bf16": bool,
     "commit": (str, type(None)), "versions": dict,
 }
@@ -74,5 +74,5 @@ def table(records: list[dict]):
     """The records as a DataFrame, one row a run, without the per-image values, the losses and the versions."""
     import pandas as pd
 
-    long = ("iou_images", "confusion_images", "losses", "versions")
+    long = ("iou_images", "confusion_images", "group_images", "losses", "versions")
     return pd.DataFrame([{key: value for key, value in record.items() if key not in long} for record in records])

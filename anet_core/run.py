@@ -19,6 +19,7 @@ from anet_core.dataset import Samples, load, manifest_sha256
 from anet_core.protocol import PROTOCOLS, Protocol, protocol
 from anet_core.registry import build, names
 from anet_core.training import evaluate, has_bf16, train
+from data_prep.format import split
 
 HELD_BACK = 50  # training images that a protocol's values are chosen on
 
@@ -85,11 +86,12 @@ def run(
 
 
 def hold_back(samples: Samples) -> tuple[Samples, Samples]:
-    """Training samples and, taken from them by a fixed seed, the samples to choose a protocol on."""
-    if len(samples.ids) <= HELD_BACK:
-        raise ValueError(f"{len(samples.ids)} training images are too few to hold {HELD_BACK} of them back.")
-    order = np.random.default_rng(0).permutation(len(samples.ids))
-    return samples.take(order[HELD_BACK:]), samples.take(order[:HELD_BACK])
+    """Training samples and, taken from them by a fixed seed, the samples to choose a protocol on: whole groups."""
+    rows = [{"group": group, "defect_fraction": mask.mean()} for group, mask in zip(samples.groups, samples.masks)]
+    if len(rows) <= HELD_BACK:
+        raise ValueError(f"{len(rows)} training images are too few to hold {HELD_BACK} of them back.")
+    held = np.array([row["split"] == "test" for row in split(rows, HELD_BACK, seed=0)])
+    return samples.take(np.flatnonzero(~held)), samples.take(np.flatnonzero(held))
 
 
 def processor(device: str) -> str:

@@ -88,8 +88,8 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 10) -> dict:
     """Intersection over union on images, in float32, in percent (Eq. 8).
 
     Returns:
-        iou_pooled, iou_image_mean, and for each id its value in iou_images and its numbers of pixels
-        TP, FN, FP in confusion_images.
+        iou_pooled, iou_image_mean, and for each id its value in iou_images, its numbers of pixels TP, FN, FP in
+        confusion_images and its group of pictures of one surface in group_images.
     """
     batches = [slice(i, i + batch_size) for i in range(0, len(samples.ids), batch_size)]
     counts = np.concatenate([confusion(predict(model, samples.images[b]), samples.masks[b]) for b in batches])
@@ -98,6 +98,7 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 10) -> dict:
         "iou_image_mean": 100 * iou_image_mean(counts),
         "iou_images": dict(zip(samples.ids, (100 * iou(counts)).tolist())),
         "confusion_images": dict(zip(samples.ids, counts.tolist())),
+        "group_images": dict(zip(samples.ids, samples.groups)),
     }
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 COLUMNS = ("id", "split", "group", "width", "height", "defect_fraction", "image_sha256", "mask_sha256")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+WHITE = 65535  # what becomes 255 in a grey picture of 16 bits, unless another value is given
 
 
 def write(
@@ -65,7 +67,7 @@ def index(folder: Path, test: int, split_seed: int = 0, groups: Mapping[str, str
         raise ValueError(f"{folder} has {len(images)} images; the number of test images must be from 1 to {len(images) - 1}, not {test}.")
     rows = []
     for path in images:
-        image, mask = open_picture(path), open_picture(folder / "masks" / path.name)
+        image, mask = eight_bits(open_picture(path), path), open_picture(folder / "masks" / path.name)
         require_mask(mask, image, folder / "masks" / path.name)
         rows.append({
             "id": path.stem, "group": groups.get(path.stem, path.stem), "width": image.width, "height": image.height,
@@ -106,15 +108,45 @@ def split(rows: list[dict], test: int, seed: int) -> list[dict]:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """A decoded picture; FileNotFoundError or ValueError in one sentence that names the file."""
+    """A decoded picture, turned as its EXIF orientation says.
+
+    Raises:
+        FileNotFoundError, ValueError: one sentence that names the file. A picture of more pixels than
+            2 * PIL.Image.MAX_IMAGE_PIXELS is refused by what its head claims, before any memory is taken.
+    """
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
+        # As an open file, not by its name: named, Pillow 13 maps uncompressed TIFF into memory, and garbles what is turned.
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+            if image.format == "TIFF" and image.n_frames > 1:
+                raise ValueError(f"it holds {image.n_frames} pictures")
+            return ImageOps.exif_transpose(image)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; every picture needs an image and a mask of the same name.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as a picture ({error}); replace the file.") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} cannot be read as a picture (not {', '.join(FORMATS)}, or damaged); replace the file.") from None
+    except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
+        raise ValueError(f"{path} cannot be read as a picture ({' '.join(str(error).split())}); replace the file.") from None
+
+
+def eight_bits(image: Image.Image, path: Path, white: int = WHITE) -> Image.Image:
+    """A decoded picture with 8 bits a channel, "L" or "RGB".
+
+    Grey of 16 bits is scaled linearly, 0 to 0 and white to 255, the same for every picture; of colour with 16 bits
+    Pillow reads the upper 8.
+
+    Raises:
+        ValueError: pixels of another kind, values above white, or transparent pixels, which have no colour.
+    """
+    if image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.uint32)
+        if values.max() > white:
+            raise ValueError(f"{path} holds the value {values.max()}, above white, which is {white}; give a larger white.")
+        return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
+    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"):
+        raise ValueError(f"{path} has {image.mode} pixels; save it with 8 or 16 bits a channel, grey or RGB.")
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        raise ValueError(f"{path} has transparent pixels; fill them and save it without transparency.")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
 def require_mask(mask: Image.Image, image: Image.Image, path: Path) -> None:
