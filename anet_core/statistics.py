@@ -1,19 +1,78 @@
-"""Intervals for what a test set of a few dozen images can tell."""
+"""Intervals for what a few dozen test pictures, and a few runs, can tell.
+
+The bootstrap draws runs, and in each run groups of pictures that show one surface, because pictures of one surface
+are not independent. Networks tested on the same splits are drawn alike, so that their differences are paired.
+"""
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from anet_core.metrics import iou
 
 RESAMPLES = 2000
 
 
-def bootstrap_iou_pooled(record: dict, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the pooled IoU over resampled test images, in percent.
+def bootstrap(runs: list[dict], seed: int = 0) -> np.ndarray:
+    """Draws of the mean over runs of the pooled IoU, in percent; float (RESAMPLES,).
 
-    It holds what another draw of as many test images would change, not another seed or split.
+    With one run they hold what another draw of as many surfaces would change, not another seed or split.
     """
-    counts = np.array(list(record["confusion_images"].values()))  # (N, 3)
-    images = np.random.default_rng(seed).integers(0, len(counts), (RESAMPLES, len(counts)))
-    pooled = 100 * iou(counts[images].sum(1))  # (RESAMPLES, N, 3) -> (RESAMPLES,)
-    low, high = np.percentile(pooled, (2.5, 97.5))
+    draws = np.stack([draws_of_one(run, seed) for run in runs])  # (runs, RESAMPLES)
+    drawn = np.random.default_rng(seed).integers(0, len(runs), draws.shape)
+    return np.take_along_axis(draws, drawn, axis=0).mean(0)
+
+
+def draws_of_one(run: dict, seed: int) -> np.ndarray:
+    """Pooled IoU of one run over draws of its groups of test images, in percent; (RESAMPLES,)."""
+    names = sorted(set(run["group_images"].values()))
+    counts = np.zeros((len(names), 3))  # TP, FN, FP of each group
+    for image, confusion in run["confusion_images"].items():
+        counts[names.index(run["group_images"][image])] += confusion
+    drawn = np.random.default_rng((seed, run["split_seed"], run["seed"])).integers(0, len(names), (RESAMPLES, len(names)))
+    return 100 * iou(counts[drawn].sum(1))  # (RESAMPLES, groups, 3) -> (RESAMPLES,)
+
+
+def interval(draws: np.ndarray) -> tuple[float, float]:
+    """The 2.5th and the 97.5th percentile."""
+    low, high = np.percentile(draws, (2.5, 97.5))
     return float(low), float(high)
+
+
+def bootstrap_iou_pooled(record: dict) -> tuple[float, float]:
+    """95 % interval of one run's pooled IoU, in percent."""
+    return interval(bootstrap([record]))
+
+
+def shared(ours: list[dict], theirs: list[dict]) -> tuple[list[dict], list[dict]]:
+    """The runs of two networks that have the same split and seed, in the same order."""
+    by_key = [{(run["split_seed"], run["seed"]): run for run in runs} for runs in (ours, theirs)]
+    keys = sorted(by_key[0].keys() & by_key[1].keys())
+    return [by_key[0][key] for key in keys], [by_key[1][key] for key in keys]
+
+
+def difference(ours: list[dict], theirs: list[dict]) -> tuple[float, float, float]:
+    """Mean pooled IoU of ours less theirs over the runs that both have, with its 95 % interval, in points.
+
+    Raises:
+        ValueError: no run has the same split and seed, or they were not tested on the same images.
+    """
+    ours, theirs = shared(ours, theirs)
+    if not ours:
+        raise ValueError("the two networks have no run with the same split and seed; run one of them again.")
+    for a, b in zip(ours, theirs):
+        if a["confusion_images"].keys() != b["confusion_images"].keys():
+            raise ValueError(f"{a['model']} and {b['model']} on {a['dataset']} were not tested on the same images.")
+    mean = np.mean([a["iou_pooled"] - b["iou_pooled"] for a, b in zip(ours, theirs)])
+    return float(mean), *interval(bootstrap(ours) - bootstrap(theirs))
+
+
+def rank_correlation(ours: dict[str, list[dict]], printed: dict[str, float]) -> tuple[float, float, float]:
+    """Spearman's rank correlation of our mean IoUs with the printed ones over networks, with its 95 % interval.
+
+    Args:
+        ours: runs of each network, all on the same splits; printed: IoU in percent; of at least three networks.
+    """
+    draws = np.stack([bootstrap(ours[name]) for name in printed])  # (networks, RESAMPLES)
+    values = list(printed.values())
+    means = [np.mean([run["iou_pooled"] for run in ours[name]]) for name in printed]
+    return float(spearmanr(means, values).statistic), *interval(np.array([spearmanr(draw, values).statistic for draw in draws.T]))

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from anet_core.metrics import iou, iou_pooled
+from anet_core.statistics import bootstrap, bootstrap_iou_pooled, difference, interval, rank_correlation, shared
+
+
+def run(counts, groups=None, model="A-Net", split_seed=0, seed=0) -> dict:
+    """A record as far as the statistics read it, from TP, FN, FP of each image."""
+    ids = [f"image {i}" for i in range(len(counts))]
+    return {
+        "model": model, "dataset": "toy", "split_seed": split_seed, "seed": seed,
+        "confusion_images": dict(zip(ids, np.asarray(counts).tolist())),
+        "group_images": dict(zip(ids, groups or ids)), "iou_pooled": 100 * iou_pooled(np.asarray(counts)),
+    }
+
+
+def drawn(rng, images=30):
+    """Confusion of a network that finds about 70 % of defects of very different size."""
+    defect = rng.lognormal(6, 1, images).astype(int) + 10
+    tp = rng.binomial(defect, 0.7)
+    return np.stack([tp, defect - tp, rng.binomial(defect, 0.1)], 1)
+
+
+def width(runs) -> float:
+    low, high = interval(bootstrap(runs))
+    return high - low
+
+
+def test_pictures_of_one_surface_count_once():
+    """Each picture twice in its group: twice the pictures tell nothing more, and every draw is the same."""
+    counts = drawn(np.random.default_rng(0))
+    names = [f"surface {i:02}" for i in range(len(counts))]
+    np.testing.assert_allclose(bootstrap([run(counts, names)]), bootstrap([run([*counts, *counts], names * 2)]), rtol=1e-12)
+    assert width([run([*counts, *counts])]) < 0.85 * width([run(counts)])  # sqrt(1/2) if they were independent
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    """200 test sets of 30 pictures from one source: 95 % +- 3 standard errors of 200 trials, less 3 for so few pictures."""
+    rng = np.random.default_rng(1)
+    truth = 100 * iou(drawn(rng, 200_000).sum(0))
+    low, high = np.array([bootstrap_iou_pooled(run(drawn(rng))) for _ in range(200)]).T
+    assert 0.875 <= np.mean((low <= truth) & (truth <= high)) <= 0.995
+
+
+def test_differences_are_paired():
+    """Two networks that differ by a constant share of each defect, on pictures that differ far more."""
+    counts = drawn(np.random.default_rng(2))
+    lost = counts[:, 0] // 10
+    worse = counts + np.stack([-lost, lost, 0 * lost], 1)
+    a, b = run(counts), run(worse, model="B")
+    mean, low, high = difference([a], [b])
+    assert 0 < low < mean < high and mean == pytest.approx(a["iou_pooled"] - b["iou_pooled"])
+    assert high - low < 0.2 * width([a])
+    assert difference([a], [a]) == (0, 0, 0)
+
+
+def test_more_runs_narrow_the_interval_and_runs_that_differ_widen_it():
+    rng = np.random.default_rng(3)
+    runs = [run(drawn(rng), split_seed=k) for k in range(6)]
+    assert width(runs) < width(runs[:1])
+    counts = drawn(rng)
+    missed = counts[:, 0] // 2
+    apart = [run(counts), run(counts + np.stack([-missed, missed, 0 * missed], 1), seed=1)]
+    assert width(apart) > max(width([one]) for one in apart)
+
+
+def test_only_runs_of_the_same_split_and_seed_are_compared():
+    counts = drawn(np.random.default_rng(4))
+    ours = [run(counts, split_seed=k) for k in (2, 0, 1)]
+    theirs = [run(counts, model="B", split_seed=k) for k in (1, 2, 3)]
+    assert [[r["split_seed"] for r in runs] for runs in shared(ours, theirs)] == [[1, 2], [1, 2]]
+    with pytest.raises(ValueError, match="no run with the same split"):
+        difference(ours[1:2], theirs)
+    with pytest.raises(ValueError, match="B on toy were not tested on the same images"):
+        difference([run(counts)], [run(counts[:5], model="B")])
+
+
+def test_the_order_of_networks():
+    rng = np.random.default_rng(5)
+    found = (0.4, 0.6, 0.75, 0.9)
+    tp = {p: rng.binomial(300, p, 40) for p in found}
+    ours = {str(p): [run(np.stack([tp[p], 300 - tp[p], 0 * tp[p]], 1))] for p in found}
+    printed = {str(p): 100 * p for p in found}
+    assert rank_correlation(ours, printed) == pytest.approx((1, 1, 1))
+    backwards = {name: -value for name, value in printed.items()}
+    assert rank_correlation(ours, backwards)[0] == pytest.approx(-1)
