@@ -31,8 +31,9 @@ class Cell:
 
 
 GRID = [
-    *(Cell("A-Net", dataset, protocol) for protocol in ("tuned", "printed") for dataset in NEU),
+    *(Cell("A-Net", dataset) for dataset in NEU),
     *(Cell("A-Net", dataset + variant) for variant in VARIANTS for dataset in NEU),
+    *(Cell("A-Net", dataset + "-random", "printed") for dataset in NEU),  # the paper's way in all it prints
     *(Cell(row, dataset) for row in ABLATION if row != "A-Net" for dataset in NEU),
     *(Cell(model, dataset) for models in (LIGHT, CLASSICAL) for model in models for dataset in NEU),
     *(Cell(model, TILES) for model in ("A-Net", "UNet")),
