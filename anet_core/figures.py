@@ -7,42 +7,43 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from anet_core.alt_text import describe
 from anet_core.dataset import Samples
 
 SMOOTH = 25  # iterations that a loss curve is averaged over
 
 sns.set_theme(style="whitegrid", palette="colorblind", context="notebook", rc={"figure.figsize": (7, 3.6), "figure.dpi": 100})
 
+# A notebook holds this text beside each picture, and the book makes it the picture's alt text.
+Figure._repr_pretty_ = lambda figure, printer, cycle: printer.text(describe(figure))
 
-def loss_curves(records: list[dict]) -> Axes:
-    """Training loss (Eq. 6) of runs, a running mean over 25 iterations, one line a protocol."""
+
+def loss_curves(records: list[dict], of: str = "protocol") -> Axes:
+    """Training loss (Eq. 6) of runs, a running mean over 25 iterations, one line for each value of the key ``of``."""
     curves = pd.concat([
         pd.DataFrame({
             "iteration": np.arange(1, len(record["losses"]) + 1),
             "loss": pd.Series(record["losses"]).rolling(SMOOTH, min_periods=1).mean(),
-            "protocol": record["protocol"],
+            of: record[of],
         })
         for record in records
     ], ignore_index=True)
     _, axes = plt.subplots()
-    return sns.lineplot(curves, x="iteration", y="loss", hue="protocol", style="protocol", errorbar=None, ax=axes)
+    return sns.lineplot(curves, x="iteration", y="loss", hue=of, style=of, errorbar=None, ax=axes)
 
 
-def image_ious(record: dict) -> Axes:
-    """Distribution of the IoU over the test images of one run."""
+def image_ious(records: list[dict]) -> Axes:
+    """For each network, the share of test images whose IoU stays below a value."""
+    values = pd.concat([pd.DataFrame({"IoU": r["iou_images"].values(), "network": r["model"]}) for r in records], ignore_index=True)
     _, axes = plt.subplots()
-    sns.histplot(list(record["iou_images"].values()), bins=np.arange(0, 101, 10), ax=axes)
-    axes.set(xlabel="IoU of one image (%)", ylabel="test images", xlim=(0, 100))
+    sns.ecdfplot(values, x="IoU", hue="network", ax=axes)
+    axes.set(xlabel="IoU of one image (%)", ylabel="share of test images below", xlim=(0, 100))
     return axes
 
 
-def panel(samples: Samples, predictions: np.ndarray) -> Figure:
-    """Image, true mask and predicted mask, one column an image.
-
-    Args:
-        predictions: bool (N, H, W).
-    """
-    return grid({"image": samples.images, "mask": samples.masks, "predicted": predictions}, samples.ids)
+def panel(samples: Samples, predictions: dict[str, np.ndarray]) -> Figure:
+    """Image, true mask and each network's mask, bool (N, H, W), one column an image."""
+    return grid({"image": samples.images, "mask": samples.masks, **predictions}, samples.ids)
 
 
 def pictures(samples: Samples) -> Figure:

@@ -22,10 +22,13 @@ def table(name: str):
 
 
 def printed_iou(model: str, dataset: str) -> float | None:
-    """The IoU in percent that Tables II-IV print for a network on a data set; None where they print none."""
+    """The IoU in percent that Tables II-IV print for a network on a data set; None where they print none.
+
+    A data set may be one of our variants of a printed one, as neu-inclusion-random: the same pictures.
+    """
     from anet_core.registry import ABLATION
 
-    column = dataset.replace("-", "_")
+    column = dataset.removesuffix("-random").removesuffix("-proposed").replace("-", "_")
     if model in ABLATION and model != "A-Net":
         rows = table("table2_ablation")
         components = rows[["light_block", "wide_block", "jump_connection", "seg_head"]].astype(bool)

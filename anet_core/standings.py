@@ -1,0 +1,51 @@
+"""The networks of one of the paper's tables on one data set: our runs beside the printed IoU."""
+
+import pandas as pd
+import torch
+
+from anet_core.complexity import parameters, true_macs
+from anet_core.paper import printed_iou
+from anet_core.registry import build
+from anet_core.statistics import bootstrap, difference, interval, shared
+
+
+def runs_by_network(records: list[dict], dataset: str, protocol: str) -> dict[str, list[dict]]:
+    """The runs of each network on the test images of a data set by a protocol."""
+    found: dict[str, list[dict]] = {}
+    for record in records:
+        if (record["dataset"], record["protocol"], record["evaluated_on"]) == (dataset, protocol, "test"):
+            found.setdefault(record["model"], []).append(record)
+    return found
+
+
+def standings(networks: list[str], dataset: str, runs: dict[str, list[dict]], reference: str = "A-Net") -> pd.DataFrame:
+    """One row a network: its size, the printed IoU, ours with its 95 % interval, and how far it is from a reference.
+
+    ``IoU`` is the mean over ``runs`` (splits and seeds) of the pooled IoU in percent; what was not run is missing.
+    ``less <reference>`` is in points, paired on the same test images of the runs that both have.
+    """
+    rows = []
+    for name in networks:
+        with torch.device("meta"):  # shapes are enough to count
+            network = build(name)
+            row = {"network": name, "parameters (M)": parameters(network) / 1e6, "true MACs (G)": true_macs(network, 224) / 1e9}
+        row |= {"printed": printed_iou(name, dataset), "runs": len(runs.get(name, []))}
+        if name in runs:
+            row["IoU"] = sum(run["iou_pooled"] for run in runs[name]) / len(runs[name])
+            row["low"], row["high"] = interval(bootstrap(runs[name]))
+        if name != reference and name in runs and shared(runs[name], runs.get(reference, []))[0]:
+            row[f"less {reference}"], row["low "], row["high "] = difference(runs[name], runs[reference])
+        rows.append(row)
+    columns = ["parameters (M)", "true MACs (G)", "printed", "runs", "IoU", "low", "high", f"less {reference}", "low ", "high "]
+    return pd.DataFrame(rows).set_index("network").reindex(columns=columns).astype({"runs": int, "printed": float})
+
+
+def verdicts(table: pd.DataFrame, reference: str = "A-Net") -> dict[str, list[str]]:
+    """The networks "ahead" of the reference, "behind" it, "undecided" (the interval holds 0) and "not run"."""
+    others = table.drop(index=reference)
+    ahead, behind = others["low "] > 0, others["high "] < 0
+    known = others[f"less {reference}"].notna()
+    return {
+        name: others.index[rows].tolist()
+        for name, rows in (("ahead", ahead), ("behind", behind), ("undecided", known & ~ahead & ~behind), ("not run", ~known))
+    }

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from anet_core import build, complexity
+from anet_core.paper import printed_iou
+from anet_core.standings import runs_by_network, standings, verdicts
+
+from test_statistics import drawn, run
+
+
+@pytest.fixture
+def runs():
+    """A-Net; ENet, which misses a third more of each defect; ESNet, the same as A-Net; STDC, on another split alone."""
+    counts = drawn(np.random.default_rng(0))
+    lost = counts[:, 0] // 3
+    worse = counts + np.stack([-lost, lost, 0 * lost], 1)
+    return {
+        "A-Net": [run(counts)], "ENet": [run(worse, model="ENet")], "ESNet": [run(counts, model="ESNet")],
+        "STDC": [run(counts, model="STDC", split_seed=3)],
+    }
+
+
+def test_a_network_stands_beside_what_the_paper_prints_and_what_was_not_run_is_empty(runs):
+    table = standings(["A-Net", *runs, "UNet"][1:], "neu-patches", runs)
+    assert table["printed"].tolist() == [printed_iou(name, "neu-patches") for name in table.index]
+    assert table.loc["UNet", "runs"] == 0 and table.loc["UNet", ["IoU", "low", "high", "less A-Net"]].isna().all()
+    assert table.loc["ENet", "less A-Net"] == pytest.approx(table.loc["ENet", "IoU"] - table.loc["A-Net", "IoU"])
+    assert (table["low"] <= table["IoU"]).sum() == (table["IoU"] <= table["high"]).sum() == 4
+    network = build("ENet")
+    assert table.loc["ENet", "parameters (M)"] == complexity.parameters(network) / 1e6
+    assert table.loc["ENet", "true MACs (G)"] == complexity.true_macs(network, 224) / 1e9
+
+
+def test_verdicts_follow_the_paired_interval(runs):
+    table = standings([*runs, "UNet"], "neu-patches", runs)
+    assert verdicts(table) == {"ahead": [], "behind": ["ENet"], "undecided": ["ESNet"], "not run": ["STDC", "UNet"]}
+
+
+def test_variants_of_a_printed_set_keep_its_printed_iou():
+    assert printed_iou("A-Net", "neu-patches-random") == printed_iou("A-Net", "neu-patches") is not None
+    assert printed_iou("A-Net", "synthetic") is None
+
+
+def test_only_runs_on_test_images_stand():
+    made = run(drawn(np.random.default_rng(1))) | {"protocol": "tuned", "evaluated_on": "held-back"}
+    assert runs_by_network([made], "toy", "tuned") == {}
+    assert list(runs_by_network([made | {"evaluated_on": "test"}], "toy", "tuned")) == ["A-Net"]
