@@ -1,37 +1,107 @@
-"""python -m data_prep make DATASET [--source DIR] [--out DIR], or index FOLDER [--test N]."""
+"""Making data sets in the project's format: get the pictures, make a set of them, check it."""
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from data_prep import catalogue, format
+from data_prep.sources import SOURCES
+
+
+def make(options: argparse.Namespace) -> int:
+    """Make a known data set."""
+    print(catalogue.make(options.dataset, options.out or catalogue.data_root(), options.source))
+    return 0
+
+
+def index(options: argparse.Namespace) -> int:
+    """Write manifest.csv for a folder that has images/ and masks/ as PNG."""
+    images = len(list((options.folder / "images").glob("*.png")))
+    format.index(options.folder, max(1, images // 6) if options.test is None else options.test, options.split_seed)
+    print(options.folder)
+    return 0
+
+
+def own(options: argparse.Namespace) -> int:
+    """Make a data set from your own pictures and masks, of any size and common format."""
+    from data_prep.own import prepare
+
+    print(prepare(
+        options.source, (options.out or catalogue.data_root()) / options.name, tile=options.tile, overlap=options.overlap,
+        test=options.test, split_seed=options.split_seed, white=options.white, defect_values=options.defect_values,
+        threshold=options.threshold, unmasked_sound=options.unmasked_sound,
+    ))
+    return 0
+
+
+def fetch(options: argparse.Namespace) -> int:
+    """Download a published data set, or unpack its archives at hand."""
+    from data_prep.fetch import fetch
+
+    print(fetch(options.dataset, options.out or catalogue.data_root(), options.archives))
+    return 0
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Look for leaks between training and test, odd masks and odd pictures; 1 if there is a fault."""
+    from data_prep.audit import main
+
+    return main(options.folder, search=not options.no_overlaps)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0, or 1 after one sentence on what is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m data_prep", description="Make data sets in the project's format.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    make = commands.add_parser("make", help="make a known data set")
-    make.add_argument("dataset", help=", ".join(catalogue.NAMES))
-    make.add_argument("--source", type=Path, help="folder of the original pictures (default: under ANET_DATA)")
-    make.add_argument("--out", type=Path, help="folder that gets the data set (default: ANET_DATA)")
-    index = commands.add_parser("index", help="write manifest.csv for a folder that has images/ and masks/")
-    index.add_argument("folder", type=Path)
-    index.add_argument("--test", type=int, help="number of test images (default: one in six)")
-    index.add_argument("--split-seed", type=int, default=0)
+    parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+
+    def command(function: Callable) -> argparse.ArgumentParser:
+        subparser = commands.add_parser(function.__name__, help=function.__doc__, description=function.__doc__)
+        subparser.set_defaults(run=function)
+        return subparser
+
+    def split(subparser: argparse.ArgumentParser) -> None:
+        subparser.add_argument("--test", type=int, help="number of test images (default: one in six)")
+        subparser.add_argument("--split-seed", type=int, default=0)
+
+    out = {"type": Path, "help": "folder that gets the data set (default: ANET_DATA)"}
+
+    one = command(fetch)
+    one.add_argument("dataset", help=", ".join(SOURCES))
+    one.add_argument("--from", dest="archives", metavar="FILE", nargs="+", type=Path, default=(), help="archives at hand")
+    one.add_argument("--out", **out)
+
+    one = command(make)
+    one.add_argument("dataset", help=", ".join(catalogue.NAMES))
+    one.add_argument("--source", type=Path, help="folder of the original pictures (default: under ANET_DATA)")
+    one.add_argument("--out", **out)
+
+    one = command(own)
+    one.add_argument("source", type=Path, help="folder with images/ and masks/")
+    one.add_argument("--name", required=True, help="of the new data set")
+    one.add_argument("--out", **out)
+    one.add_argument("--tile", type=int, default=512, help="side of the tiles that larger pictures are cut into (default: 512)")
+    one.add_argument("--overlap", type=int, default=0, help="least number of pixels that neighbouring tiles share")
+    one.add_argument("--white", type=int, help="the value of 16-bit pictures that is white, such as 4095")
+    one.add_argument("--defect-values", type=int, nargs="+", default=(), help="values of a mask that mean a defect")
+    one.add_argument("--threshold", type=int, help="instead, values above it mean a defect")
+    one.add_argument("--unmasked-sound", action="store_true", help="take pictures without a mask for free of defects")
+    split(one)
+
+    one = command(index)
+    one.add_argument("folder", type=Path)
+    split(one)
+
+    one = command(audit)
+    one.add_argument("folder", type=Path)
+    one.add_argument("--no-overlaps", action="store_true", help="leave the search for overlaps out, which takes minutes")
+
     options = parser.parse_args(arguments)
     try:
-        if options.command == "make":
-            folder = catalogue.make(options.dataset, options.out or catalogue.data_root(), options.source)
-        else:
-            folder = options.folder
-            images = len(list((folder / "images").glob("*.png")))
-            format.index(folder, max(1, images // 6) if options.test is None else options.test, options.split_seed)
+        return options.run(options)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(folder)
-    return 0
 
 
 if __name__ == "__main__":

@@ -5,9 +5,15 @@ import os
 import tempfile
 from pathlib import Path
 
-from data_prep import format, neu, synthetic
+from data_prep import dagm, format, magnetic_tile, neu, synthetic
 
-NAMES = ("synthetic", *neu.NAMES)
+PROPOSED = {f"{name}-proposed": name for name in neu.PREFIXES}  # trained on masks that no person drew
+SOURCES = {  # the folder of the original pictures under ANET_DATA; None for a drawn set
+    "synthetic": None, dagm.SYNTHETIC: None, **dict.fromkeys(neu.NAMES, neu.SOURCE),
+    **dict.fromkeys(PROPOSED, f"{neu.SOURCE} and NEU-DET"), magnetic_tile.NAME: magnetic_tile.SOURCE,
+    **dict.fromkeys(dagm.CLASSES, dagm.SOURCE),
+}
+NAMES = tuple(SOURCES)
 
 
 def data_root() -> Path:
@@ -20,7 +26,8 @@ def make(name: str, out: Path, source: Path | None = None) -> Path:
 
     Args:
         out: the folder that gets a folder ``name``.
-        source: the folder of the original pictures; by default ANET_DATA/SD-saliency-900.
+        source: the folder of the original pictures, by default the one of SOURCES under ANET_DATA; for PROPOSED, which
+            has two, the folder that holds both, by default ANET_DATA.
 
     Returns:
         the new folder.
@@ -33,17 +40,30 @@ def make(name: str, out: Path, source: Path | None = None) -> Path:
     folder = Path(out) / name
     if name == "synthetic":
         format.write(folder, synthetic.samples(), synthetic.TEST)
+    elif name == dagm.SYNTHETIC:
+        format.write(folder, dagm.synthetic(), dagm.TEST)
+    elif name in PROPOSED:
+        from data_prep import neu_det  # its libraries are not needed elsewhere
+
+        both = Path(source or data_root())
+        samples = neu_det.proposed_samples(name, both / neu_det.SOURCE, both / neu.SOURCE)
+        format.write(folder, samples, neu.TEST, groups=neu.surface_groups(PROPOSED[name]))
     else:
-        samples = neu.samples(name, Path(source or data_root() / neu.SOURCE))
-        format.write(folder, samples, neu.TEST, groups=neu.surface_groups(name))
+        source = Path(source or data_root() / SOURCES[name])
+        if name in neu.NAMES:
+            format.write(folder, neu.samples(name, source), neu.TEST, groups=neu.surface_groups(name))
+        elif name == magnetic_tile.NAME:
+            format.write(folder, magnetic_tile.samples(source), magnetic_tile.TEST, groups=magnetic_tile.tile_groups(source))
+        else:
+            format.write(folder, dagm.samples(name, source), dagm.TEST)
     return folder
 
 
 def locate(dataset: str) -> Path:
     """The folder of a data set: a known one under ANET_DATA, or a path.
 
-    The synthetic set, which needs no source, is drawn on first use; where ANET_DATA has none, into the
-    system's folder for temporary files.
+    A drawn set needs no source and is made on first use; where ANET_DATA has none, in the system's folder for
+    temporary files.
 
     Raises:
         ValueError: neither a known name nor a folder. FileNotFoundError: a known one that was not made yet.
@@ -51,26 +71,26 @@ def locate(dataset: str) -> Path:
     folder = data_root() / dataset
     if folder.is_dir():
         return folder
-    if dataset == "synthetic":
-        return drawn_synthetic()
+    if dataset in NAMES and SOURCES[dataset] is None:
+        return drawn(dataset)
     if dataset in NAMES:
         raise FileNotFoundError(
-            f'{folder} does not exist; make it with "python -m data_prep make {dataset} --source DIR", '
-            f"DIR being the folder {neu.SOURCE}, or set ANET_DATA to the folder that holds it."
+            f'{folder} does not exist; make it with "python -m data_prep make {dataset}" where ANET_DATA has {SOURCES[dataset]}, '
+            f"or set ANET_DATA to the folder that holds it."
         )
     if Path(dataset).is_dir():
         return Path(dataset).resolve()
     raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(NAMES)}; or the path of a folder.")
 
 
-def drawn_synthetic() -> Path:
-    """The synthetic set among the temporary files, drawn unless it is there."""
+def drawn(name: str) -> Path:
+    """A drawn set among the temporary files, drawn unless it is there."""
     # The code that draws it is part of the name, so that a change of it is never answered with the old pixels.
-    version = format.sha256(Path(synthetic.__file__))[:8]
-    folder = Path(tempfile.gettempdir()) / f"anet-data-{getpass.getuser()}-{version}" / "synthetic"
+    version = "".join(format.sha256(Path(module.__file__))[:8] for module in (synthetic, dagm, format))
+    folder = Path(tempfile.gettempdir()) / f"anet-data-{getpass.getuser()}-{version}" / name
     if not folder.is_dir():
         try:
-            make("synthetic", folder.parent)
+            make(name, folder.parent)
         except OSError:
             if not folder.is_dir():  # else another process drew the same pixels first
                 raise

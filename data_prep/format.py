@@ -95,16 +95,27 @@ def split(rows: list[dict], test: int, seed: int) -> list[dict]:
         groups.setdefault(row["group"], []).append(i)
     members = list(groups.values())
     order = [members[k] for k in np.random.default_rng(seed).permutation(len(members))]
-    defective = [any(float(rows[i]["defect_fraction"]) for i in group) for group in order]
-    sound = round(test * sum(len(group) for group, has in zip(order, defective) if not has) / len(rows))
-    left, tested = {True: test - sound, False: sound}, set()
-    for group, has in zip(order, defective):
-        if len(group) <= left[has]:
-            left[has] -= len(group)
-            tested.update(group)
-    if sum(left.values()):
-        raise ValueError(f"no groups of pictures of the same surface make up {test} test images; ask for another number.")
+    defective = [group for group in order if any(float(rows[i]["defect_fraction"]) for i in group)]
+    sound = [group for group in order if group not in defective]
+    sound_test = round(test * sum(map(len, sound)) / len(rows))
+    tested = {i for group in fill(defective, test - sound_test) + fill(sound, sound_test) for i in group}
     return [row | {"split": "test" if i in tested else "train"} for i, row in enumerate(rows)]
+
+
+def fill(groups: list[list[int]], count: int) -> list[list[int]]:
+    """The first groups in order, as many as fit, that together have just ``count`` members; ValueError if none do."""
+    # reach[k] has the bit n where some of the groups from k on have n members together.
+    reach = [1]
+    for group in reversed(groups):
+        reach.insert(0, reach[0] | reach[0] << len(group))
+    if not reach[0] >> count & 1:
+        raise ValueError(f"no groups of pictures of the same surface make up {count} test images; ask for another number.")
+    chosen = []
+    for k, group in enumerate(groups):
+        if len(group) <= count and reach[k + 1] >> (count - len(group)) & 1:
+            chosen.append(group)
+            count -= len(group)
+    return chosen
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -115,7 +126,7 @@ def open_picture(path: Path) -> Image.Image:
             2 * PIL.Image.MAX_IMAGE_PIXELS is refused by what its head claims, before any memory is taken.
     """
     try:
-        # As an open file, not by its name: named, Pillow 13 maps uncompressed TIFF into memory, and garbles what is turned.
+        # As an open file: by its name, Pillow 13 maps an uncompressed TIFF into memory and garbles it where it is turned.
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             if image.format == "TIFF" and image.n_frames > 1:
                 raise ValueError(f"it holds {image.n_frames} pictures")

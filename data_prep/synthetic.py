@@ -25,12 +25,12 @@ def samples() -> Iterator[tuple[str, Image.Image, Image.Image]]:
         yield f"{kind.__name__}_{i + 1}", Image.fromarray(image), Image.fromarray(mask)
 
 
-def steel(rng: np.random.Generator) -> np.ndarray:
-    """Rolling texture: grain, streaks along the rolling direction and uneven light, int (SIZE, SIZE)."""
+def steel(rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
+    """Rolling texture: grain, streaks along the rolling direction and uneven light, int (size, size)."""
     level = int(rng.integers(110, 170))
-    grain = smooth(rng.integers(-60, 61, (SIZE, SIZE)), 1)
-    streaks = smooth(rng.integers(-40, 41, (1, SIZE)), 2)
-    light = smooth(rng.integers(-400, 401, (SIZE, SIZE)), 24)
+    grain = smooth(rng.integers(-60, 61, (size, size)), 1)
+    streaks = smooth(rng.integers(-40, 41, (1, size)), 2)
+    light = smooth(rng.integers(-400, 401, (size, size)), 24)
     return level + grain + streaks + light
 
 
@@ -68,7 +68,10 @@ def scratches(rng: np.random.Generator) -> np.ndarray:
 
 def smooth(field: np.ndarray, radius: int) -> np.ndarray:
     """Box filter of (2 radius + 1) along each axis longer than 1, wrapping around, in whole numbers."""
-    for axis in (axis for axis in (0, 1) if field.shape[axis] > 1):
-        shifts = range(-radius, radius + 1)
-        field = sum(np.roll(field, shift, axis) for shift in shifts) // len(shifts)
+    side = 2 * radius + 1
+    for _ in range(2):  # rows, then columns
+        if len(field) > 1:
+            sums = np.pad(field, ((radius + 1, radius), (0, 0)), mode="wrap").cumsum(0)
+            field = (sums[side:] - sums[:-side]) // side
+        field = field.T
     return field

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from anet_core import dataset
-from data_prep import catalogue, format, locate, make, neu, synthetic
+from data_prep import format, locate, make, neu, synthetic
 from data_prep.__main__ import main
 
 STEEL = Path(os.environ.get("ANET_DATA", "")) / neu.SOURCE
@@ -68,6 +68,46 @@ def test_another_split_seed_draws_as_many_other_test_images(squares):
     assert len(own.ids) == len(other.ids) and own.ids != other.ids
 
 
+def rows_of(*sizes: int, defect: float = 0.1) -> list[dict]:
+    """Manifest rows of groups of these sizes, with a defect or without."""
+    return [{"id": f"{defect}-{g}-{i}", "group": f"{defect}-{g}", "defect_fraction": defect} for g, size in enumerate(sizes) for i in range(size)]
+
+
+def for_testing(rows: list[dict], test: int, seed: int = 0) -> list[dict]:
+    return [row for row in format.split(rows, test, seed) if row["split"] == "test"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_are_never_parted_and_the_number_of_test_images_is_kept(seed):
+    rows = rows_of(9, 7, 7, 4, 4, 1, 1)
+    test = for_testing(rows, 12, seed)
+    assert len(test) == 12
+    assert all(sum(row["group"] == other["group"] for other in rows) == [t["group"] for t in test].count(row["group"]) for row in test)
+
+
+def test_pictures_without_a_defect_are_tested_in_their_share():
+    test = for_testing(rows_of(*[1] * 40) + rows_of(*[1] * 80, defect=0), 30)
+    assert [sum(not row["defect_fraction"] for row in test), len(test)] == [20, 30]
+
+
+def test_groups_that_cannot_make_up_the_number_are_refused():
+    with pytest.raises(ValueError, match="make up 5 test images; ask for another"):
+        format.split(rows_of(3, 3, 3), 5, 0)
+
+
+@pytest.mark.parametrize("name", neu.PREFIXES)
+def test_the_steel_classes_are_split_by_surfaces(name):
+    joined = neu.surface_groups(name)
+    ids = [f"{neu.prefix(name)}_{number}" for number in range(1, neu.IMAGES + 1)]
+    for seed in range(6):
+        rows = [{"id": key, "group": joined[key], "defect_fraction": 0.1} for key in ids]
+        test = {row["id"] for row in for_testing(rows, neu.TEST, seed)}
+        assert len(test) == neu.TEST
+        with neu.OVERLAPS.open() as table:
+            pairs = [(row["a"], row["b"]) for row in csv.DictReader(table) if row["a"] in joined]
+        assert pairs and all((a in test) == (b in test) for a, b in pairs)
+
+
 def test_a_failure_leaves_nothing_behind(source, tmp_path):
     (source / "Ground truth" / "In_300.png").unlink()
     with pytest.raises(FileNotFoundError, match="In_300.png is missing"):
@@ -79,9 +119,9 @@ def test_locate(tmp_path, monkeypatch, squares):
     monkeypatch.setenv("ANET_DATA", str(tmp_path / "nowhere"))
     assert (locate("synthetic") / "manifest.csv").is_file()
     assert locate(str(squares)) == squares.resolve()
-    with pytest.raises(FileNotFoundError, match="make neu-patches --source"):
+    with pytest.raises(FileNotFoundError, match='make neu-patches" where ANET_DATA has SD-saliency-900'):
         locate("neu-patches")
-    with pytest.raises(ValueError, match="unknown data set 'neu-rust'; known: synthetic, neu-inclusion"):
+    with pytest.raises(ValueError, match="unknown data set 'neu-rust'; known: synthetic, synthetic-dagm"):
         locate("neu-rust")
     monkeypatch.setenv("ANET_DATA", str(squares.parent))
     assert locate("squares") == squares
@@ -134,11 +174,12 @@ def test_index_refuses_what_load_would_and_keeps_the_manifest(squares, fault):
     assert (squares / "manifest.csv").read_bytes() == before and not list(squares.glob("*.tmp"))
 
 
-def test_sixteen_bit_pictures_are_refused(squares):
+def test_sixteen_bit_pictures_are_scaled(squares):
     Image.fromarray(np.full((64, 64), 40_000, np.uint16)).save(squares / "images" / FIRST)
     format.index(squares, test=2)
-    with pytest.raises(ValueError, match="8 bits a channel"):
-        dataset.load(squares, "train"), dataset.load(squares, "test")
+    for part in (dataset.load(squares, "train"), dataset.load(squares, "test")):
+        if FIRST[:-4] in part.ids:
+            assert (part.images[part.ids.index(FIRST[:-4])] == round(40_000 / 257)).all()
 
 
 @pytest.mark.parametrize("mask, said", [(np.zeros((100, 200), np.uint8), "200x100"), (np.full((200, 200), 3, np.uint8), "value 3")])
@@ -173,7 +214,3 @@ def test_command_line(tmp_path, capsys, squares):
     assert "is missing" in capsys.readouterr().err
     assert main(["index", str(squares), "--test", "0"]) == 1
     assert main(["index", str(tmp_path / "nowhere")]) == 1
-
-
-def test_the_catalogue_names_every_set():
-    assert set(catalogue.NAMES) == {"synthetic", *neu.NAMES}

@@ -1,0 +1,208 @@
+"""Your own pictures: a folder of images and masks of any size and common format becomes a data set.
+
+Images and masks pair by name; case, ending and Unicode form of the names do not matter.
+"""
+
+import json
+import unicodedata
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data_prep import format
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+TILE = 512
+DARK = 64  # pictures that use at most 14 of 16 bits stay below it
+NOTE = "prepared.json"
+
+
+def prepare(
+    source: Path, out: Path, *, tile: int = TILE, overlap: int = 0, test: int | None = None, split_seed: int = 0,
+    white: int | None = None, defect_values: Collection[int] = (), threshold: int | None = None, unmasked_sound: bool = False,
+) -> Path:
+    """Make a data set from source/images and source/masks.
+
+    The settings are written to prepared.json in the new folder, among them "size", height and width of its pictures,
+    and "white", which ``dataset.read_image`` needs for further pictures.
+
+    Args:
+        out: the new folder.
+        tile: larger pictures are cut into tiles of this side, evenly from border to border, which the split keeps
+            together; a picture smaller than the others is padded by reflection.
+        overlap: least number of pixels that neighbouring tiles share.
+        test: number of test images, tiles counted; by default one in six, or what whole pictures can make up.
+        white: the grey value of 16-bit pictures that becomes 255, one for all: 4095 for a camera of 12 bits. By
+            default 65535, unless all pictures would be nearly black.
+        defect_values: the values of a mask that mean a defect; by default the only one besides 0.
+        threshold: instead, values above it mean a defect; for masks with grey edges.
+        unmasked_sound: take pictures without a mask for free of defects.
+
+    Returns:
+        the new folder.
+
+    Raises:
+        FileNotFoundError, FileExistsError, ValueError: one sentence that names the file; no folder is made.
+    """
+    source, out, scale = Path(source), Path(out), format.WHITE if white is None else white
+    if tile < 32 or not 0 <= overlap < tile or not 0 < scale <= format.WHITE or (defect_values and threshold is not None):
+        raise ValueError(f"give a tile of 32 or more, less overlap, white of 1 to {format.WHITE}, defect_values or threshold.")
+    pairs = find_pairs(source, unmasked_sound)
+    sizes, values, brightest = {}, {}, 0
+    for key, image, mask in read(pairs, scale):  # all of them, before anything is written
+        sizes[key], values[key] = mask.shape, np.unique(mask).tolist()
+        brightest = max(brightest, int(image.max()))
+    if brightest < DARK and white != format.WHITE:
+        raise ValueError(
+            f"{source / 'images'} holds no brighter pixel than {brightest} of 255; give white, the value of white in 16-bit grey "
+            f"pictures (4095 for a camera of 12 bits), or {format.WHITE} to take them as they are."
+        )
+    defects = choose_defects({pairs[key][1]: found for key, found in values.items()}, defect_values, threshold)
+    if not defects:
+        raise ValueError(f"{source / 'masks'} marks no defect at all; see what values the masks hold.")
+    size = common_size({pairs[key][0]: sides for key, sides in sizes.items()}, tile)
+    tiles = {key: corners(key, sides, size, overlap) for key, sides in sizes.items()}
+    groups = {name: key for key, names in tiles.items() for name in names}
+    if len({name.casefold() for name in groups}) < sum(map(len, tiles.values())):
+        raise ValueError(f"{source / 'images'} holds pictures that are named like tiles of others; rename them.")
+
+    def samples() -> Iterator[tuple[str, Image.Image, Image.Image]]:
+        for key, image, mask in read(pairs, scale):
+            image, mask = (grown(array, size) for array in (image, 255 * np.isin(mask, defects).astype(np.uint8)))
+            for name, (row, column) in tiles[key].items():
+                window = np.s_[row : row + size[0], column : column + size[1]]
+                yield name, Image.fromarray(image[window]), Image.fromarray(mask[window])
+
+    if test is None:
+        rows = [(groups[name], bool(set(values[groups[name]]) & set(defects))) for name in sorted(groups, key=format.natural)]
+        test = possible_test(rows, split_seed, source)
+    format.write(out, samples(), test, split_seed, groups)
+    settings = {
+        "source": source.name, "size": size, "tile": tile, "overlap": overlap, "white": scale,
+        "defect_values": defects if threshold is None else None, "threshold": threshold, "unmasked_sound": unmasked_sound,
+    }
+    (out / NOTE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    return out
+
+
+def find_pairs(source: Path, unmasked_sound: bool) -> dict[str, tuple[Path, Path | None]]:
+    """Image and mask of each id, the name of the image without its ending; None where a picture needs no mask."""
+    images, masks = by_name(source / "images"), by_name(source / "masks")
+    if alone := sorted(masks.keys() - images.keys()):
+        raise ValueError(f"{masks[alone[0]]} has no image of the same name in {source / 'images'}; rename or remove it.")
+    if (alone := sorted(images.keys() - masks.keys())) and not unmasked_sound:
+        raise ValueError(
+            f"{images[alone[0]]} has no mask in {source / 'masks'}; draw it, or give unmasked_sound if pictures without a "
+            "mask are free of defects."
+        )
+    return {unicodedata.normalize("NFC", path.stem): (path, masks.get(name)) for name, path in images.items()}
+
+
+def by_name(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by their name without ending, case folded."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} does not exist; put the pictures into images and their masks, named alike, into masks.")
+    named = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini"):
+            continue  # what file managers leave behind
+        if not path.is_file() or path.suffix.lower() not in SUFFIXES or not path.name.isprintable():
+            raise ValueError(f"{str(path)!r} is not a file that ends in {', '.join(SUFFIXES)}; convert, rename or remove it.")
+        name = unicodedata.normalize("NFC", path.stem).casefold()
+        if name in named:
+            raise ValueError(f"{named[name]} and {path.name} have one name but for case and ending; rename one, with its mask.")
+        named[name] = path
+    return named
+
+
+def read(pairs: dict[str, tuple[Path, Path | None]], white: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Id, image, uint8 (H, W) or (H, W, 3), and the values of its mask, (H, W), one picture at a time."""
+    for key, (image_path, mask_path) in pairs.items():
+        image = np.asarray(format.eight_bits(format.open_picture(image_path), image_path, white))
+        mask = np.zeros(image.shape[:2], np.uint8) if mask_path is None else mask_values(mask_path)
+        if mask.shape != image.shape[:2]:
+            (height, width), (rows, columns) = image.shape[:2], mask.shape
+            raise ValueError(f"{mask_path} is {columns}x{rows} but its image is {width}x{height}; make them one size.")
+        yield key, image, mask
+
+
+def mask_values(path: Path) -> np.ndarray:
+    """A mask's values (H, W) as drawn: grey levels, or the indices of a palette of colours that begins with black."""
+    mask = format.open_picture(path)
+    if mask.mode.startswith("I"):
+        return np.asarray(mask)
+    if mask.mode == "P":
+        palette = np.reshape(mask.getpalette(), (-1, 3))
+        if (palette != palette[:, :1]).any() and not palette[0].any():
+            return np.asarray(mask)
+    channels = np.asarray(format.eight_bits(mask, path).convert("RGB"))
+    if (channels != channels[..., :1]).any():
+        raise ValueError(f"{path} is a colour picture; save the mask as one grey channel.")
+    return channels[..., 0]
+
+
+def choose_defects(values: dict[Path, list[int]], given: Collection[int], threshold: int | None) -> list[int]:
+    """Those of all masks' values that mean a defect."""
+    found: dict[int, Path] = {}
+    for path, present in values.items():
+        found |= {value: path for value in present if value and value not in found}
+        if len(found) > 1 and not given and threshold is None:
+            value, first = next(iter(found.items()))
+            raise ValueError(
+                f"{path} holds the values {', '.join(map(str, present[:8]))}{', ...' * (len(present) > 8)}, but a mask may hold 0 and "
+                f"one other{f', as {first.name} holds {value},' * (first != path)} the same in all; give defect_values, or threshold "
+                "for grey edges (127)."
+            )
+    return sorted(value for value in found if (value > threshold if threshold is not None else not given or value in given))
+
+
+def common_size(sizes: dict[Path, tuple[int, int]], tile: int) -> tuple[int, int]:
+    """Height and width that every picture is cut or padded to: the largest, but no more than a tile."""
+    size = tuple(min(tile, max(sides)) for sides in zip(*sizes.values()))
+    path, (height, width) = min(sizes.items(), key=lambda item: min(side / whole for side, whole in zip(item[1], size)))
+    if 2 * height < size[0] or 2 * width < size[1]:
+        raise ValueError(
+            f"{path} is {width}x{height}, less than half of the {size[1]}x{size[0]} that all pictures are brought to; "
+            f"give a tile of at most {2 * min(map(min, sizes.values()))}, or take out what is so small."
+        )
+    return size
+
+
+def corners(key: str, sides: tuple[int, int], size: tuple[int, int], overlap: int) -> dict[str, tuple[int, int]]:
+    """Id and top left corner (row, column) of each tile of a picture; the whole picture keeps its id."""
+    rows, columns = (starts(side, whole, overlap) for side, whole in zip(sides, size))
+    if len(rows) == len(columns) == 1:
+        return {key: (0, 0)}
+    return {f"{key}-{row}-{column}": (row, column) for row in rows for column in columns}
+
+
+def starts(side: int, tile: int, overlap: int = 0) -> list[int]:
+    """Where the fewest tiles begin that cover a side and share ``overlap`` pixels or more, evenly spread."""
+    if side <= tile:
+        return [0]
+    steps = -(-(side - tile) // (tile - overlap))
+    return [i * (side - tile) // steps for i in range(steps + 1)]
+
+
+def grown(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture padded at the bottom and on the right, by reflection, to a least height and width."""
+    pad = [(0, max(0, whole - side)) for whole, side in zip(size, array.shape)]
+    return np.pad(array, pad + [(0, 0)] * (array.ndim - 2), mode="reflect")
+
+
+def possible_test(rows: list[tuple[str, bool]], seed: int, source: Path) -> int:
+    """The number of test images next to one in six that ``format.split`` can draw of whole pictures.
+
+    Args:
+        rows: of each tile, in the manifest's order, its picture and whether that has a defect.
+    """
+    manifest = [{"group": group, "defect_fraction": defect} for group, defect in rows]
+    for test in sorted(range(1, len(rows)), key=lambda number: abs(number - max(1, len(rows) // 6))):
+        try:
+            format.split(manifest, test, seed)
+        except ValueError:
+            continue
+        return test
+    raise ValueError(f"{source / 'images'} holds too few pictures to keep one for testing; add some, or give test.")
