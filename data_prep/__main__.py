@@ -35,6 +35,17 @@ def own(options: argparse.Namespace) -> int:
     return 0
 
 
+def polygons(options: argparse.Namespace) -> int:
+    """Make a data set from polygons that were drawn in labelme, or of a COCO file."""
+    from data_prep import polygons
+
+    samples = list(polygons.samples(options.source, options.pictures))
+    folder = (options.out or catalogue.data_root()) / options.name
+    format.write(folder, samples, max(1, len(samples) // 6) if options.test is None else options.test, options.split_seed)
+    print(folder)
+    return 0
+
+
 def fetch(options: argparse.Namespace) -> int:
     """Download a published data set, or unpack its archives at hand."""
     from data_prep.fetch import fetch
@@ -86,6 +97,13 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--defect-values", type=int, nargs="+", default=(), help="values of a mask that mean a defect")
     one.add_argument("--threshold", type=int, help="instead, values above it mean a defect")
     one.add_argument("--unmasked-sound", action="store_true", help="take pictures without a mask for free of defects")
+    split(one)
+
+    one = command(polygons)
+    one.add_argument("source", type=Path, help="a COCO file, or a folder of labelme's files")
+    one.add_argument("pictures", type=Path, help="folder of the pictures")
+    one.add_argument("--name", required=True, help="of the new data set")
+    one.add_argument("--out", **out)
     split(one)
 
     one = command(index)
