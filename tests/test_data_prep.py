@@ -214,3 +214,17 @@ def test_command_line(tmp_path, capsys, squares):
     assert "is missing" in capsys.readouterr().err
     assert main(["index", str(squares), "--test", "0"]) == 1
     assert main(["index", str(tmp_path / "nowhere")]) == 1
+
+
+def test_from_a_folder_to_an_audited_set_by_the_command_line(tmp_path, capsys, squares):
+    assert main(["own", str(squares), "--name", "mine", "--out", str(tmp_path / "data"), "--test", "4", "--tile", "32"]) == 0
+    folder = tmp_path / "data" / "mine"
+    assert len(dataset.read_manifest(folder)) == 8 * 4
+    assert main(["audit", str(folder), "--no-overlaps"]) == 0
+    change(folder / "masks" / f"{dataset.read_manifest(folder)[0]['id']}.png", np.full((32, 32), 255, np.uint8))
+    assert main(["audit", str(folder), "--no-overlaps"]) == 1
+    capsys.readouterr()
+    assert main(["polygons", str(tmp_path / "nowhere"), str(squares / "images"), "--name", "notes", "--out", str(tmp_path)]) == 1
+    assert main(["fetch", "dagm", "--from", str(tmp_path / "nothing.zip"), "--out", str(tmp_path)]) == 1
+    assert main(["audit", str(tmp_path / "nowhere")]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) >= 3
