@@ -1,0 +1,108 @@
+"""What the claims are held against: counts of the networks, recorded runs, timings."""
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from anet_core import complexity, records
+from anet_core.audit import printed_build
+from anet_core.blocks import LightBlock, WideBlock
+from anet_core.paper.cells import SETS
+from anet_core.registry import build
+from anet_core.standings import runs_by_network
+from anet_core.statistics import RESAMPLES, bootstrap
+
+C, M, F = 32, 8, 112  # III.C's example: channels, bottleneck, height and width of the features
+BLOCKS = {
+    "Light": lambda: LightBlock(C), "Wide": lambda: WideBlock(C),
+    **{f"{k}x{k}": lambda k=k: nn.Conv2d(C, C, k, padding=k // 2, bias=False) for k in (3, 5)},
+}
+
+
+@cache
+def counted(quantity: str, network: str) -> float:
+    """A count of the build that the paper counted, in the unit in which it is printed.
+
+    Args:
+        quantity: "parameters" (M), "macs/224" by the paper's counter or "true/224" for the work done (G); of a block of
+            III.C "kparams" or "mflops".
+    """
+    kind, _, size = quantity.partition("/")
+    with torch.device("meta"):
+        model = BLOCKS[network]() if network in BLOCKS else build(network) if kind == "true" else printed_build(network)
+    if kind in ("parameters", "kparams"):
+        return complexity.parameters(model) / (1e6 if kind == "parameters" else 1e3)
+    if kind == "macs":
+        return complexity.paper_counter(model, int(size)) / 1e9
+    if kind == "true":
+        return complexity.true_macs(model, int(size)) / 1e9
+    if kind == "mflops":
+        return sum(complexity.paper_macs(*call) for call in complexity.calls(model, F, C)) / 1e6
+    raise ValueError(f"unknown quantity {quantity!r}.")
+
+
+class Evidence:
+    """The runs on test images and the timings of a results folder."""
+
+    def __init__(self, results: Path) -> None:
+        self.records = records.read_all(results / "runs")
+        self.machines = pd.DataFrame([pictures_a_second(path) for path in sorted((results / "timing").glob("*.csv"))])
+
+    def estimate(self, quantity: str, networks: Iterable[str], protocol: str = "tuned") -> pd.DataFrame:
+        """A column for each network that was run or counted: ours in row 0, below it what might as well have come out.
+
+        Of an IoU these are draws of runs and surfaces, the same for all networks; of a speed, the machines, their median
+        above them. A count stands alone.
+
+        Args:
+            quantity: as in ``counted``, or "iou/DATASET", "iou/neu" (mean of three sets), "fps/windows", "fps/linux".
+        """
+        kind = quantity.partition("/")[0]
+        if kind == "iou":
+            sets = SETS.get(quantity, (quantity.removeprefix("iou/"),))
+            return (sum(self.ious(dataset, networks, protocol) for dataset in sets) / len(sets)).dropna(axis=1)
+        if kind == "fps":
+            speeds = self.machines[[name for name in networks if name in self.machines]].dropna(axis=1)
+            return pd.concat([speeds.median().to_frame().T, speeds], ignore_index=True)
+        return pd.DataFrame({name: [counted(quantity, name)] for name in networks})
+
+    def ious(self, dataset: str, networks: Iterable[str], protocol: str) -> pd.DataFrame:
+        """Pooled IoU in percent on one data set: the mean over the runs that all networks have that were run, then its draws.
+
+        Raises:
+            ValueError: they have no run with the same split and seed, or were not tested on the same images.
+        """
+        by_network = runs_by_network(self.records, dataset, protocol)
+        found = {
+            name: {(run["split_seed"], run["seed"]): run for run in by_network[name]} for name in networks if name in by_network
+        }
+        common = sorted(set.intersection(*map(set, found.values()))) if found else []
+        for key in common:
+            if len({tuple(sorted(runs[key]["confusion_images"])) for runs in found.values()}) > 1:
+                raise ValueError(f"{', '.join(found)} were not tested on the same images of {dataset}; run them again.")
+        if found and not common:
+            raise ValueError(f"{', '.join(found)} have no run on {dataset} with the same split and seed; run one of them again.")
+        runs = {name: [runs[key] for key in common] for name, runs in found.items()}
+        ours = {name: [np.mean([run["iou_pooled"] for run in of_one]), *bootstrap(of_one)] for name, of_one in runs.items()}
+        return pd.DataFrame(ours, index=range(RESAMPLES + 1))
+
+
+def pictures_a_second(path: Path) -> pd.Series:
+    """Each network's speed from a timing's CSV: OpenVINO in float32 on all threads, the nearest to Fig. 7."""
+    table = pd.read_csv(path)
+    if missing := {"runtime", "network", "precision", "threads", "fps"} - set(table):
+        raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}; time the networks again.")
+    table = table.query("runtime == 'OpenVINO' and precision == 'f32'")
+    return table[table["threads"] == table["threads"].max()].set_index("network")["fps"].rename(path.stem)
+
+
+def interval(values: pd.Series, comparisons: int = 1) -> tuple[float, float, float]:
+    """Row 0, and the 95 % interval of the rows below: of several comparisons, that of all of them together (Bonferroni)."""
+    ours, *others = values
+    low, high = np.percentile(others, (2.5 / comparisons, 100 - 2.5 / comparisons)) if others else (ours, ours)
+    return float(ours), float(low), float(high)

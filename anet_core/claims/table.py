@@ -1,0 +1,48 @@
+"""The ledger as the table of a page."""
+
+from html import escape
+
+import pandas as pd
+
+from anet_core.claims import CHECKS
+
+HEADINGS = ("where", "claim", "printed", "ours", "verdict", "remark", "computed by")
+
+
+def html(ledger: pd.DataFrame) -> str:
+    """A sortable table, a row a claim, with the claim's id as its anchor and a link to the page that computes ours."""
+    heading = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
+    rows = [
+        f'<tr id="{key}">' + "".join(f"<td>{cell}</td>" for cell in (
+            f'<a href="#{key}">{escape(row["where"])}</a>', escape(row["claim"]), with_unit(row["printed"], row["unit"]),
+            with_unit(ours(row), row["unit"]), row["verdict"], escape(remark(row)),
+            f'<a href="{row["page"]}.html">{row["page"]}</a>: <code title="{escape(what(row))}">{escape(row["check"])}</code>',
+        )) + "</tr>"
+        for key, row in ledger.iterrows()
+    ]
+    return f'<table class="sortable ledger"><thead><tr>{heading}</tr></thead><tbody>\n' + "\n".join(rows) + "\n</tbody></table>"
+
+
+def what(row: pd.Series) -> str:
+    """What a check computes, by its own first line."""
+    return CHECKS[row["check"].split()[0]].__doc__.splitlines()[0]
+
+
+def with_unit(value: str, unit: str) -> str:
+    """A value and its unit; nothing without a value."""
+    return escape(f"{value} {unit}".strip()) if value else ""
+
+
+def ours(row: pd.Series) -> str:
+    """Our value with as many decimals as the printed one, and its interval; four digits where none is printed."""
+    _, point, decimals = row["printed"].partition(".")
+    form = f".{len(decimals)}f" if point else ".4g"
+    if pd.isna(row["ours"]):
+        return ""
+    return f"{row['ours']:{form}}" + ("" if pd.isna(row["low"]) else f" ({row['low']:{form}} to {row['high']:{form}})")
+
+
+def remark(row: pd.Series) -> str:
+    """What the paper's own tables say, and what else is to be said."""
+    tables = row["tables"] and f"the paper's tables: {row['tables']}"
+    return "; ".join(filter(None, (tables, row["reason"])))
