@@ -4,8 +4,9 @@ The steel pictures of NEU are cut from larger photographs, and many of the cuts 
 on steel that was trained on, so ``format.split`` keeps such pictures together.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,7 +14,7 @@ SHARE = 0.1  # least part of a picture that two must have in common: less holds 
 SAME = 0.95  # least correlation there
 SIDE = 50  # of the small copies, in pixels, on which pairs are looked for
 SCREENED = 0.6  # least correlation there: a shift is then off by up to half a coarse pixel
-PEAKS = 3  # shifts of a pair that are looked at in full size
+KEPT = 2**30  # bytes of Fourier transforms in full size that are kept for the next pair
 
 
 @dataclass(frozen=True)
@@ -37,28 +38,39 @@ class Overlap:
 def overlaps(pictures: np.ndarray, symmetries: bool = True, progress: Callable = iter) -> list[Overlap]:
     """Every pair of pictures that have SHARE of their area or more in common, with correlation SAME or more.
 
-    The local mean is taken away first, so that neither light nor a broad defect makes two pictures alike. Where two
-    pictures may overlap is looked for on small copies, by a Fourier transform that tries every shift at once.
+    The local mean is taken away first, so that neither light nor a broad defect makes two pictures alike. A Fourier
+    transform tries every shift at once, on small copies of all pairs, then in full size where those correlate. Texture
+    that the small copies average away, finer than a pixel of theirs, is not found again.
 
     Args:
         pictures: grey levels (N, H, W).
         symmetries: look for turned and mirrored ones, too; by quarter turns where H = W.
         progress: wraps what is iterated over, as tqdm does.
     """
-    full = high_pass(pictures.astype(np.float32), 15)  # (N, H, W)
-    factor = max(1, min(full.shape[1:]) // SIDE)
-    small = high_pass(shrink(pictures.astype(np.float32), factor), 4)  # (N, H / factor, W / factor)
-    turns = (0,) if not symmetries else (0, 1, 2, 3) if full.shape[1] == full.shape[2] else (0, 2)
+    H, W = pictures.shape[1:]
+    factor = max(1, min(H, W) // SIDE)
+    full = np.stack([high_pass(picture, 15) for picture in pictures])  # (N, H, W)
+    small = np.stack([high_pass(shrink(picture, factor), 4) for picture in pictures])  # (N, H / factor, W / factor)
+    turns = (0,) if not symmetries else (0, 1, 2, 3) if H == W else (0, 2)
+    steps = [(m, k, a) for m in ((False, True) if symmetries else (False,)) for k in turns for a in range(len(pictures) - 1)]
+
+    @lru_cache(KEPT // (32 * H * W))
+    def in_full(i: int, k: int, mirrored: bool, second: bool) -> Spectra:
+        return Spectra(transform(full[i : i + 1], k, mirrored), second)
+
+    first = Spectra(small)
     best: dict[tuple[int, int], Overlap] = {}
-    for mirrored in (False, True) if symmetries else (False,):
-        for k in turns:
-            for a, b, dy, dx in candidates(small, transform(small, k, mirrored), progress):
-                other = transform(full[b], k, mirrored)
-                correlation, dy, dx = refine(full[a], other, dy * factor, dx * factor, factor)
-                share = (1 - abs(dy) / full.shape[1]) * (1 - abs(dx) / full.shape[2])
-                known = best.get((a, b))
-                if share >= SHARE and correlation >= SAME and (known is None or correlation > known.correlation):
-                    best[a, b] = Overlap(a, b, k, mirrored, dy, dx, share, correlation)
+    for mirrored, k, a in progress(steps):
+        if a == 0:
+            second = Spectra(transform(small, k, mirrored), second=True)
+        alike = correlations(first, a, second, slice(a + 1, None)).max((1, 2)) >= SCREENED
+        for b in (a + 1 + np.flatnonzero(alike)).tolist():
+            peak = int(correlations(in_full(a, 0, False, False), 0, in_full(b, k, mirrored, True), 0).argmax())
+            dy, dx = ((shift + size) % (2 * size) - size for shift, size in zip(divmod(peak, 2 * W), (H, W)))
+            correlation = correlation_at(full[a], transform(full[b], k, mirrored), dy, dx)
+            if correlation >= SAME and ((a, b) not in best or correlation > best[a, b].correlation):
+                share = (1 - abs(dy) / H) * (1 - abs(dx) / W)
+                best[a, b] = Overlap(a, b, k, mirrored, dy, dx, share, correlation)
     return [best[pair] for pair in sorted(best)]
 
 
@@ -71,42 +83,39 @@ def groups(count: int, pairs: list[tuple[int, int]]) -> list[int]:
     return joined
 
 
-def candidates(first: np.ndarray, second: np.ndarray, progress: Callable) -> Iterator[tuple[int, int, int, int]]:
-    """Pairs a < b and shifts (dy, dx) at which first[a] and second[b], (N, h, w) of local mean 0, correlate."""
-    h, w = first.shape[1:]
-    shape = 2 * h, 2 * w  # with zeros around, so that a shift does not wrap
-    window = np.fft.rfft2(np.ones((h, w), np.float32), shape)
-    transforms = np.fft.rfft2(first, shape), np.fft.rfft2(second, shape).conj()  # (N, 2h, w + 1)
-    # The energy of either picture in what the two share at each shift, (N, 2h, 2w); 1 keeps flat pictures from dividing by 0.
-    energy = (
-        np.fft.irfft2(np.fft.rfft2(first**2, shape) * window.conj(), shape).clip(1),
-        np.fft.irfft2(np.fft.rfft2(second**2, shape).conj() * window, shape).clip(1),
-    )
-    too_little = np.fft.irfft2(window * window.conj(), shape) < SHARE * h * w
-    for a in progress(range(len(first) - 1)):
-        products = np.fft.irfft2(transforms[0][a] * transforms[1][a + 1 :], shape)  # (N - a - 1, 2h, 2w)
-        correlation = products / np.sqrt(energy[0][a] * energy[1][a + 1 :])
-        correlation[:, too_little] = -1
-        for b in np.flatnonzero(correlation.max((1, 2)) >= SCREENED):
-            flat = correlation[b].ravel()
-            for peak in np.argpartition(flat, -PEAKS)[-PEAKS:]:
-                if flat[peak] >= SCREENED:
-                    dy, dx = divmod(int(peak), 2 * w)
-                    yield a, a + 1 + int(b), dy - 2 * h * (dy >= h), dx - 2 * w * (dx >= w)
+class Spectra:
+    """Pictures (N, h, w) of local mean 0, made ready for trying every shift at once, as the first of a pair or the second."""
+
+    def __init__(self, pictures: np.ndarray, second: bool = False) -> None:
+        h, w = pictures.shape[1:]
+        self.shape = 2 * h, 2 * w  # with zeros around, so that a shift does not wrap
+        window = np.fft.rfft2(np.ones((h, w)), self.shape)
+        shared = np.fft.irfft2(window * window.conj(), self.shape)  # pixels, (2h, 2w)
+        self.transforms = np.fft.rfft2(pictures, self.shape)  # (N, 2h, w + 1)
+        energies = np.fft.rfft2(pictures.astype(np.float64) ** 2, self.shape) * window.conj()
+        if second:
+            self.transforms, energies = self.transforms.conj(), energies.conj()
+        # One over the norm of what a picture shares at each shift, (N, 2h, 2w); 0 where that is too little, half a pixel
+        # being left for rounding. The 1 keeps flat pictures from dividing by 0.
+        norms = np.sqrt(np.fft.irfft2(energies, self.shape).clip(1))
+        self.scales = ((shared > SHARE * h * w - 0.5) / norms).astype(np.float32)
 
 
-def refine(a: np.ndarray, b: np.ndarray, dy: int, dx: int, reach: int) -> tuple[float, int, int]:
-    """The best correlation of a[y + dy, x + dx] with b[y, x], both (H, W), for shifts up to ``reach`` away; and its shift."""
+def correlations(first: Spectra, a: int, second: Spectra, b: int | slice) -> np.ndarray:
+    """Picture a of first with picture or pictures b of second at every shift (dy, dx), negative ones from the end."""
+    result = np.fft.irfft2(first.transforms[a] * second.transforms[b], first.shape)  # (..., 2h, 2w)
+    result *= first.scales[a]
+    result *= second.scales[b]
+    return result
+
+
+def correlation_at(a: np.ndarray, b: np.ndarray, dy: int, dx: int) -> float:
+    """The correlation of a[y + dy, x + dx] with b[y, x], both (H, W), without the rounding of a Fourier transform."""
     H, W = a.shape
-    best = (-1.0, dy, dx)
-    for v in range(max(1 - H, dy - reach), min(H, dy + reach + 1)):
-        for u in range(max(1 - W, dx - reach), min(W, dx + reach + 1)):
-            ours = a[max(0, v) : H + min(0, v), max(0, u) : W + min(0, u)]
-            theirs = b[max(0, -v) : H - max(0, v), max(0, -u) : W - max(0, u)]
-            energy = float(np.vdot(ours, ours)) * float(np.vdot(theirs, theirs))
-            if energy:
-                best = max(best, (float(np.vdot(ours, theirs)) / energy**0.5, v, u))
-    return best
+    ours = a[max(0, dy) : H + min(0, dy), max(0, dx) : W + min(0, dx)].astype(np.float64)
+    theirs = b[max(0, -dy) : H - max(0, dy), max(0, -dx) : W - max(0, dx)].astype(np.float64)
+    energy = np.vdot(ours, ours) * np.vdot(theirs, theirs)
+    return float(np.vdot(ours, theirs) / energy**0.5) if energy else 0.0
 
 
 def transform(picture: np.ndarray, quarter_turns: int, mirrored: bool) -> np.ndarray:
@@ -114,17 +123,15 @@ def transform(picture: np.ndarray, quarter_turns: int, mirrored: bool) -> np.nda
     return np.rot90(picture[..., ::-1] if mirrored else picture, quarter_turns, (-2, -1))
 
 
-def shrink(pictures: np.ndarray, factor: int) -> np.ndarray:
-    """Means of factor x factor pixels; (N, H, W) -> (N, H // factor, W // factor)."""
-    n, H, W = pictures.shape
-    h, w = H // factor, W // factor
-    return pictures[:, : h * factor, : w * factor].reshape(n, h, factor, w, factor).mean((2, 4))
+def shrink(picture: np.ndarray, factor: int) -> np.ndarray:
+    """Means of factor x factor pixels; (H, W) -> (H // factor, W // factor)."""
+    h, w = picture.shape[0] // factor, picture.shape[1] // factor
+    return picture[: h * factor, : w * factor].astype(np.float32).reshape(h, factor, w, factor).mean((1, 3))
 
 
-def high_pass(pictures: np.ndarray, radius: int) -> np.ndarray:
-    """(N, H, W) less the mean of the (2 radius + 1)-pixel square around each pixel, edges reflected."""
-    for_sums = np.pad(pictures, ((0, 0), (radius + 1, radius), (radius + 1, radius)), mode="reflect").astype(np.float64)
-    sums = for_sums.cumsum(1).cumsum(2)
+def high_pass(picture: np.ndarray, radius: int) -> np.ndarray:
+    """(H, W) less the mean of the (2 radius + 1)-pixel square around each pixel, edges reflected; float32."""
     side = 2 * radius + 1
-    local = sums[:, side:, side:] - sums[:, :-side, side:] - sums[:, side:, :-side] + sums[:, :-side, :-side]
-    return (pictures - local / side**2).astype(np.float32)
+    sums = np.pad(picture.astype(np.float64), (radius + 1, radius), mode="reflect").cumsum(0).cumsum(1)
+    local = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    return (picture - local / side**2).astype(np.float32)

@@ -53,7 +53,7 @@ def test_real_steel(tmp_path):
     folder = make("neu-scratches", tmp_path)
     samples = dataset.load(folder, "test")
     assert samples.masks.any((1, 2)).all()
-    expected = "77ba544d639158e83729f1c0fbc792ac27127b5d7c4e0feb1bc9d502362bb158"
+    expected = "0e1966b44c6e02a41645a9684b262fb41ee4abb5959072329ce5d32a5d62c86f"
     assert dataset.manifest_sha256(folder) == expected
 
 
