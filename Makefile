@@ -6,12 +6,16 @@ ifdef ANET_DATA
 export ANET_DATA := $(abspath $(ANET_DATA))
 endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+CHROMIUM ?= chromium
+DEMO := book/extra/demo/built/about.js
+DEMO_WEIGHTS := results/weights/neu-inclusion--A-Net--tuned--split0--seed0.safetensors
 STRICT := -W -n --keep-going --all
 
-.PHONY: book pages site test test-networks test-rest clean
+.PHONY: book pages site demo serve pdf test test-networks test-rest clean
 
 book: .venv/installed  ## execute the notebooks on the embedded data and build the book
 	python workflow/pages.py --embedded
+	-$(MAKE) --no-print-directory demo
 	jupyter-book build book/
 	@echo "open $(CURDIR)/book/_build/html/index.html"
 
@@ -19,18 +23,33 @@ pages: .venv/installed  ## execute every page whose data is at hand
 	python workflow/pages.py
 
 site: .venv/installed  ## build the book from the committed pages, warnings being errors
+	rm -rf book/_build/html
 	jupyter-book build book/ $(STRICT)
 
-test: .venv/installed  ## tests, checked notebook cells, strict book build; two halves at once, one core each
+demo: $(DEMO)  ## what the page "Try it" computes with; needs npm, without which the page says so
+
+$(DEMO): .venv/installed workflow/demo.py $(DEMO_WEIGHTS)
+	python workflow/demo.py
+
+serve: .venv/installed  ## show the built book at http://127.0.0.1:8000
+	python -m http.server --bind 127.0.0.1 --directory book/_build/html 8000
+
+pdf: .venv/installed  ## print the committed pages to book/_build/book.pdf with Chromium
+	jupyter-book build book/ --builder singlehtml
+	$(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=60000 --no-pdf-header-footer \
+		--print-to-pdf=book/_build/book.pdf "file://$(CURDIR)/book/_build/singlehtml/index.html"
+
+test: .venv/installed  ## tests, checked notebook cells, strict build of the book and the book in a browser; two halves at once, one core each
 	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --output-sync --jobs 2 test-networks test-rest
 
 test-networks:
 	pytest -q tests/test_peers.py
 
 test-rest:
-	pytest -q --ignore tests/test_peers.py
+	pytest -q --ignore tests/test_peers.py --ignore tests/test_site.py
 	pytest -q --nbval notebooks/
-	jupyter-book build book/ $(STRICT)
+	$(MAKE) --no-print-directory site
+	pytest -q tests/test_site.py
 
 clean:  ## remove what is built and the records of quick runs
 	rm -rf book/_build results/checkpoints results/tuning/checkpoints results/*/*--quick--*

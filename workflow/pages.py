@@ -19,20 +19,28 @@ from data_prep.catalogue import data_root
 
 ROOT = Path(__file__).resolve().parents[1]
 NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
+RUN = ("neu-inclusion",)  # that have recorded runs
 
 # Pages that are committed: name of the page -> (notebook, parameters). Real pictures are not ours to publish, so a
 # page of a real data set is executed without them.
 PAGES: dict[str, tuple[str, dict]] = {
+    "claims": ("claims", {}),
     "dataset-synthetic": ("dataset", {"dataset": "synthetic"}),
     **{f"dataset-{name}": ("dataset", {"dataset": name, "pictures": False}) for name in NEU},
+    "audit-synthetic": ("audit", {"dataset": "synthetic"}),
+    **{f"audit-{name}": ("audit", {"dataset": name, "pictures": False}) for name in NEU},
+    "relabelling-synthetic": ("relabelling", {"dataset": "synthetic"}),
+    **{f"relabelling-{name}": ("relabelling", {"dataset": name, "pictures": False}) for name in NEU},
+    "network": ("network", {}),
     "blocks": ("blocks", {}),
+    "complexity_audit": ("complexity_audit", {}),
     "protocol": ("protocol", {}),
     "ablation-synthetic": ("ablation", {"dataset": "synthetic"}),
     "comparison-synthetic": ("comparison", {"dataset": "synthetic"}),
-    "comparison-neu-inclusion": ("comparison", {"dataset": "neu-inclusion", "protocol": "tuned", "pictures": False}),
-    "complexity_audit": ("complexity_audit", {}),
-    "timing": ("timing", {}),
+    **{f"comparison-{name}": ("comparison", {"dataset": name, "protocol": "tuned", "train": [], "pictures": False}) for name in RUN},
     "paper_tables": ("paper_tables", {}),
+    "timing": ("timing", {}),
+    "your_data": ("your_data", {}),
 }
 
 

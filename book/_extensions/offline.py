@@ -1,0 +1,43 @@
+"""The built site opens from a folder: no network, and nothing that a browser refuses or a screen reader stumbles over."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+REPAIRS = {
+    r'<link rel="preload" as="font"[^>]*>\n?': "",  # of the theme; browsers refuse it to pages from file://
+    r'<div role="list" (?=class="citation-list")': "<div ",  # of docutils; to ARIA its entries are none of a list
+    r'<summary>(?=<span class="toctree-toggle")': '<summary aria-label="chapters under this one">',  # of the theme; without a name
+}
+
+
+def add_mathjax(app: Sphinx, config: Config) -> None:
+    """Of MathJax's package copy only the one file that mathjax_path names."""
+    package = Path(find_spec("sphinx-mathjax-offline").origin).parent
+    config.html_static_path.append(str(package / "static" / "mathjax" / config.mathjax_path))
+
+
+def leave_out_thebe(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
+    """Jupyter Book loads Thebe, which runs cells on a server, whether a page offers that or not."""
+    context["script_files"] = [file for file in context["script_files"] if "thebe" not in f"{file.filename}{file.attributes}"]
+
+
+def repair_pages(app: Sphinx, error: Exception | None) -> None:
+    """Replace in the built pages what REPAIRS names."""
+    if error is None and app.builder.format == "html":
+        for page in Path(app.outdir).glob("*.html"):
+            text = built = page.read_text()
+            for pattern, replacement in REPAIRS.items():
+                text = re.sub(pattern, replacement, text)
+            if text != built:
+                page.write_text(text)
+
+
+def setup(app: Sphinx) -> dict:
+    app.connect("config-inited", add_mathjax)
+    app.connect("html-page-context", leave_out_thebe, priority=900)
+    app.connect("build-finished", repair_pages)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

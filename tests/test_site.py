@@ -1,0 +1,211 @@
+"""The built book in a browser: opened from file://, at two widths, in light and dark."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from playwright.sync_api import expect, sync_playwright
+from pybtex.database import parse_file
+
+from conftest import ROOT
+from test_notebooks import PAGES
+
+sys.path.insert(0, str(ROOT / "book" / "_extensions"))
+from repository import source  # noqa: E402
+
+HTML = ROOT / "book" / "_build" / "html"
+CHAPTERS = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text())
+BUILT = [*CHAPTERS, "search", "genindex"]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DEMO = HTML / "demo" / "built"  # what workflow/demo.py writes; a build without npm has none, and its page says so
+
+pytestmark = pytest.mark.skipif(not HTML.exists(), reason="there is no site in book/_build/html; run: make site")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine; with Debian: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser):
+    """A tab in which an error on the console, a failed request or one that leaves the disk fails the test."""
+    tab, faults = browser.new_page(reduced_motion="reduce"), []
+    tab.on("console", lambda message: faults.append(f"{message.text} {message.location['url']}") if message.type == "error" else None)
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
+    tab.on("request", lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else faults.append(request.url))
+    yield tab
+    tab.close()
+    assert [fault for fault in faults if DEMO.exists() or DEMO.as_uri() not in fault] == []
+
+
+def address(page, query=""):
+    return (HTML / f"{page}.html").as_uri() + query
+
+
+# What is made like what stands just above it need not be looked at again: a table's sixth row, a section's second code cell.
+REPEATS = [["tbody > tr:nth-child(n+6)"], [".cell ~ .cell pre"]]
+
+
+def severe_faults(tab):
+    options = {"resultTypes": ["violations"], "preload": False}  # preloading asks for style sheets, which file:// refuses
+    violations = Axe().run(tab, context={"exclude": REPEATS}, options=options).response["violations"]
+    return [
+        (violation["id"], node["target"], node["html"])
+        for violation in violations if violation["impact"] in ("serious", "critical") for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("page", BUILT)
+def test_page(tab, page):
+    """Nothing wrong in the console, nothing wider than the screen, mathematics set, nothing that axe calls serious."""
+    for width, scheme in ((360, "dark"), (1440, "light")):
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.emulate_media(color_scheme=scheme)
+        if tab.url != address(page):
+            tab.goto(address(page))
+            tab.evaluate("() => window.MathJax?.startup?.promise.then(() => null)")
+            tab.evaluate("() => document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
+            tab.wait_for_timeout(400)  # the theme waits 300 ms before it looks at what has come up
+        expect(tab.locator("html")).to_have_attribute("data-theme", scheme)
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+        assert severe_faults(tab) == []
+    assert tab.locator(".bd-content .math").count() == tab.locator(".bd-content mjx-container").count()
+    assert tab.locator("[data-mjx-error], mjx-merror").count() == 0
+
+
+def test_the_index_leads_to_the_first_page(tab):
+    tab.goto((HTML / "index.html").as_uri())
+    tab.wait_for_url(address(CHAPTERS[0]))
+
+
+def test_search_finds_a_word_and_only_where_it_is(tab):
+    found = {}
+    for word in ("saliency", "xyzzy"):
+        tab.goto(address("search", f"?q={word}"))
+        tab.wait_for_function("document.querySelector('#search-results .search-summary')?.textContent.includes('search')")
+        found[word] = [link.get_attribute("href") for link in tab.locator("#search-results li a").all()]
+    assert "references.html" in {href.split("?")[0].split("#")[0] for href in found["saliency"]}
+    assert found["xyzzy"] == []
+
+
+def column(tab, number, rows="tbody tr"):
+    return tab.locator(f"{rows} > :nth-child({number})").all_inner_texts()
+
+
+MADE_TABLE = """<!doctype html><title>made</title><script src="{script}"></script><div class="cell_output"><div class="output">
+<table><thead><tr><th></th><th>network</th><th>count</th><th>kind</th></tr></thead><tbody>{rows}</tbody></table></div></div>"""
+
+
+@pytest.fixture
+def made_table(tab, tmp_path):
+    """Twenty rows whose counts have thousands separators, intervals, a sign and a hole."""
+    counts = ["1,200", "9.5 ± 2", "-3", "none", "80 %", *map(str, range(100, 115))]
+    rows = "".join(
+        f"<tr><th>{i}</th><td>Net-{20 - i}</td><td>{count}</td><td>{('light', 'not light')[i % 2]}</td></tr>"
+        for i, count in enumerate(counts)
+    )
+    file = tmp_path / "made.html"
+    file.write_text(MADE_TABLE.format(script=(HTML / "_static" / "tables.js").as_uri(), rows=rows))
+    tab.goto(file.as_uri() + "?filter=net&kind=light")
+    return tab
+
+
+def test_a_column_sorts_by_number_or_by_text_and_back(made_table):
+    before = column(made_table, 3)
+    button = made_table.locator("th button", has_text="count")
+    button.focus()
+    made_table.keyboard.press("Enter")
+    rising = ["-3", "9.5 ± 2", "80 %", *map(str, range(100, 115)), "1,200"]
+    assert column(made_table, 3) == [*rising, "none"]
+    assert made_table.locator("th", has_text="count").get_attribute("aria-sort") == "ascending"
+    button.click()
+    assert column(made_table, 3) == [*reversed(rising), "none"]
+    made_table.locator("th button", has_text="network").click()
+    assert column(made_table, 2) == [f"Net-{i}" for i in range(1, 21)]
+    assert made_table.locator("th[aria-sort]").all_inner_texts() == [made_table.locator("th", has_text="network").inner_text()]
+    button.click(), button.click(), button.click()
+    assert column(made_table, 3) == before
+
+
+def test_a_filter_keeps_the_rows_with_all_words_and_the_choice(made_table):
+    words, kind = made_table.get_by_label("filter rows"), made_table.get_by_label("kind")
+    shown = made_table.locator("tbody tr:visible")
+    assert (words.input_value(), kind.input_value(), shown.count()) == ("net", "light", 10)  # as the address asks
+    kind.select_option("any kind")
+    words.fill("net-1 10")
+    assert [row.split()[1:3] for row in shown.all_inner_texts()] == [[f"Net-{20 - i}", str(95 + i)] for i in range(5, 11)]
+    kind.select_option("not light")
+    assert [row.split()[0] for row in shown.all_inner_texts()] == ["5", "7", "9"]
+    assert made_table.locator("output").inner_text() == "3 of 20 rows"
+
+
+def test_the_long_tables_of_the_book_sort(tab):
+    tab.goto(address("complexity_audit"))
+    table = tab.locator("table:has(th button)").first
+    table.locator("th button").nth(1).click()
+    head = table.locator("th[aria-sort]")
+    assert head.count() == 1 and head.get_attribute("aria-sort") == "ascending"
+
+
+def test_every_picture_is_described():
+    """Where a page's notebook held no description, docutils puts the file's name, and matplotlib the figure's size."""
+    nameless = [
+        (page, image["src"]) for page in BUILT for image in BeautifulSoup((HTML / f"{page}.html").read_text(), "html.parser").find_all("img")
+        if not image.get("alt") or image["alt"].startswith(("<", "_images/"))
+    ]
+    assert nameless == []
+
+
+def test_the_site_is_small():
+    sizes = [path.stat().st_size for path in HTML.rglob("*") if path.is_file() and not path.is_relative_to(DEMO)]
+    assert sum(sizes) < 20e6
+
+
+def test_the_bibtex_is_what_citation_cff_says():
+    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    entries = parse_file(HTML / "citation.bib").entries
+    assert (HTML / "CITATION.cff").read_text() == (ROOT / "CITATION.cff").read_text()
+    assert [str(author) for author in entries["anet-reproduced"].persons["author"]] == [f"{{{cff['authors'][0]['name']}}}"]
+    assert entries["anet-reproduced"].fields["version"] == cff["version"]
+    assert entries["chen2024anet"].fields["doi"] == cff["preferred-citation"]["doi"]
+    authors = [(a["family-names"], a["given-names"]) for a in cff["preferred-citation"]["authors"]]
+    assert [(" ".join(a.last_names), " ".join(a.first_names)) for a in entries["chen2024anet"].persons["author"]] == authors
+
+
+def test_an_edit_leads_to_the_notebook_of_an_executed_page():
+    assert {page: source(f"{page}.ipynb") for page in PAGES} == {page: f"notebooks/{name}.ipynb" for page, (name, _) in PAGES.items()}
+    assert source("intro.md") == "book/intro.md"
+
+
+@pytest.mark.parametrize("repository", ["", "https://github.com/someone/anet/tree/main"])
+def test_buttons_to_the_repository_only_where_there_is_one(tmp_path, repository):
+    (tmp_path / "intro.md").write_text("# Title\n")
+    settings = ["extensions=repository,myst_parser", "html_theme=sphinx_book_theme", "master_doc=intro"]
+    subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-C", *(part for setting in settings for part in ("-D", setting)), tmp_path, tmp_path / "out"],
+        check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "book" / "_extensions"), "BOOK_REPOSITORY": repository},
+    )
+    links = {link.get("href") for link in BeautifulSoup((tmp_path / "out" / "intro.html").read_text(), "html.parser").find_all("a")}
+    edit = "https://github.com/someone/anet/edit/main/book/intro.md"
+    assert (edit in links) == bool(repository) and any("github.com" in str(link) for link in links) == bool(repository)
+
+
+def test_the_hosted_run_is_the_local_one():
+    """The workflow runs .ci/run and publishes the site which that has built and tested."""
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "book.yml").read_text())["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    assert [step["run"] for step in steps if "run" in step] == ["bash .ci/run"]
+    assert {"path": "book/_build/html"} in [step.get("with") for step in steps]
