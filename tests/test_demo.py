@@ -72,6 +72,8 @@ def site(tmp_path_factory):
     for name in ("try.md", "references.bib", "_config.yml"):
         shutil.copy(ROOT / "book" / name, source)
     shutil.copytree(ROOT / "book" / "extra", source / "extra")
+    for name in ("_extensions", "_static"):
+        (source / name).symlink_to(ROOT / "book" / name)
     (source / "_toc.yml").write_text("format: jb-book\nroot: try\n")
     done = subprocess.run([Path(sys.executable).with_name("jupyter-book"), "build", source], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
