@@ -1,13 +1,12 @@
 """Reading a data set: a folder with images/*.png, masks/*.png (0/255) and manifest.csv."""
 
-import csv
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.format import COLUMNS, WHITE, eight_bits, open_picture, split
+from data_prep.format import WHITE, eight_bits, open_picture, read_manifest, split
 
 
 @dataclass(frozen=True)
@@ -55,20 +54,6 @@ def load(folder: Path, split: str, split_seed: int = 0) -> Samples:
         )
     ids, groups = (tuple(row[key] for row in rows) for key in ("id", "group"))
     return Samples(ids, groups, np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]))
-
-
-def read_manifest(folder: Path) -> list[dict[str, str]]:
-    """The rows of manifest.csv, in its order, with the columns of ``COLUMNS``."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f'{folder} does not exist; make it with "python -m data_prep make NAME --source DIR".')
-    path = folder / "manifest.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} is missing; write it with "python -m data_prep index {folder}".')
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(f'{path} must have the columns {", ".join(COLUMNS)}; write it again with "python -m data_prep index {folder}".')
-        return list(reader)
 
 
 def split_rows(rows: list[dict[str, str]], split_seed: int) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.format import COLUMNS, eight_bits, open_picture, require_mask, sha256
+from data_prep.format import eight_bits, open_picture, read_manifest, require_mask, sha256
 from data_prep.overlap import Overlap, overlaps, transform
 
 FAULT, NOTE = "fault", "note"
@@ -84,19 +84,6 @@ def report(findings: Iterable[Finding]) -> str:
         if len(sentences) > LISTED:
             lines.append(f"  and {len(sentences) - LISTED} more")
     return "\n".join([*lines, f"faults: {count[FAULT]}, notes: {count[NOTE]}"])
-
-
-def read_manifest(folder: Path) -> list[dict[str, str]]:
-    """The rows of manifest.csv."""
-    path = folder / "manifest.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} is missing; write it with "python -m data_prep index {folder}".')
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            columns = ", ".join(COLUMNS)
-            raise ValueError(f'{path} must have the columns {columns}; write it again with "python -m data_prep index {folder}".')
-        return list(reader)
 
 
 def read_samples(folder: Path, rows: Sequence[Mapping[str, str]]) -> tuple[dict[int, Sample], list[Finding]]:

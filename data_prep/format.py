@@ -82,6 +82,20 @@ def index(folder: Path, test: int, split_seed: int = 0, groups: Mapping[str, str
     temporary.replace(folder / "manifest.csv")
 
 
+def read_manifest(folder: Path) -> list[dict[str, str]]:
+    """The rows of manifest.csv, in its order, with the columns of ``COLUMNS``."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f'{folder} does not exist; make it with "python -m data_prep make NAME --source DIR".')
+    path = folder / "manifest.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} is missing; write it with "python -m data_prep index {folder}".')
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(f'{path} must have the columns {", ".join(COLUMNS)}; write it again with "python -m data_prep index {folder}".')
+        return list(reader)
+
+
 def split(rows: list[dict], test: int, seed: int) -> list[dict]:
     """The manifest's rows with a split drawn by a seed: whole groups, in random order, as long as they fit.
 

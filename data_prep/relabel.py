@@ -5,7 +5,8 @@ remains inside them is cut in two, by Otsu's threshold (IEEE Transactions on Sys
 GrabCut (Rother, Kolmogorov and Blake, ACM Transactions on Graphics 2004) starting from it. Whether a defect is darker
 or brighter than its surroundings is said by whoever asks: a person knows it of a class at a glance.
 
-Method and default parameters were chosen on the 750 training pictures of split 0 of the three NEU sets. Before that,
+Method and default parameters were chosen on the 750 training pictures of split 0 of the three NEU sets. That of scratches
+was drawn again later, when more overlaps were found, so some of its test pictures are among them. Before that,
 ways that do not ask whether a defect is dark or bright had been dropped, on the pictures of odd number of either part.
 """
 

@@ -151,7 +151,7 @@ FAULTS = {
     "changed": (
         lambda folder: change(folder / "images" / FIRST, np.zeros((64, 64), np.uint8)), "not the file that the manifest describes"),
     "other columns": (lambda folder: (folder / "manifest.csv").write_text("id,split\n"), "must have the columns id, split, group"),
-    "no rows": (lambda folder: (folder / "manifest.csv").write_text(",".join(dataset.COLUMNS) + "\n"), "lists no train image"),
+    "no rows": (lambda folder: (folder / "manifest.csv").write_text(",".join(format.COLUMNS) + "\n"), "lists no train image"),
 }
 
 
