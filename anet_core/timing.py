@@ -1,28 +1,52 @@
 """Latency of one image on this machine's CPU (Sec. IV.D, Fig. 7)."""
 
+import os
 import platform
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from anet_core.records import RESULTS
+from anet_core.statistics import RESAMPLES
 
-def latencies(functions: dict[str, Callable[[], object]], iterations: int, warmup: int = 10) -> pd.DataFrame:
+
+def latencies(functions: dict[str, Callable[[], object]], iterations: int, warmup: int = 10, burst: int = 1) -> pd.DataFrame:
     """Milliseconds of each call, the functions taking turns so that a drift of the machine falls on all alike.
 
+    Args:
+        iterations: timed calls of each function, a multiple of ``burst``.
+        warmup: untimed calls of each before the first.
+        burst: calls in a row before the next function has its turn. Above 1, an untimed one leads each turn: it brings back into
+            the caches what the others drove out, as in a program that runs one network.
+
     Returns:
-        DataFrame of (iterations, functions), a column each by name.
+        DataFrame of (iterations, functions), a column each by name, indexed by the turn.
     """
-    milliseconds = {name: np.empty(iterations) for name in functions}
-    for i in range(-warmup, iterations):
-        for name, function in functions.items():
-            started = time.perf_counter()
+    if iterations % burst:
+        raise ValueError(f"{iterations} iterations are not a whole number of turns of {burst}; give a multiple of {burst}.")
+    for function in functions.values():
+        for _ in range(warmup):
             function()
-            elapsed = time.perf_counter() - started
-            if i >= 0:
-                milliseconds[name][i] = 1000 * elapsed
-    return pd.DataFrame(milliseconds)
+    turns = []
+    for turn in range(iterations // burst):
+        milliseconds = {}
+        for name, function in functions.items():
+            if burst > 1:
+                function()
+            milliseconds[name] = [timed(function) for _ in range(burst)]
+        turns.append(pd.DataFrame(milliseconds, index=[turn] * burst))
+    return pd.concat(turns)
+
+
+def timed(function: Callable[[], object]) -> float:
+    """Milliseconds of one call."""
+    started = time.perf_counter()
+    function()
+    return 1000 * (time.perf_counter() - started)
 
 
 def summary(milliseconds: pd.DataFrame) -> pd.DataFrame:
@@ -32,8 +56,45 @@ def summary(milliseconds: pd.DataFrame) -> pd.DataFrame:
     return quantiles.assign(fps=1000 / quantiles["median_ms"])
 
 
+def ratios(milliseconds: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """How many times faster than a reference each function is, by medians, with the 95 % interval over resampled turns.
+
+    Args:
+        milliseconds: what ``latencies`` returns.
+
+    Returns:
+        columns ratio, low and high, a row a function.
+    """
+    by_turn = milliseconds.groupby(level=0)
+    calls = np.stack([turn.to_numpy() for _, turn in by_turn])  # (turns, burst, functions)
+    drawn = np.random.default_rng(0).integers(len(calls), size=(RESAMPLES, len(calls)))
+    medians = np.stack([np.median(calls[turns].reshape(-1, calls.shape[2]), axis=0) for turns in drawn])
+    column = list(milliseconds).index(reference)
+    faster = medians[:, [column]] / medians
+    median = milliseconds.median()
+    low, high = np.percentile(faster, (2.5, 97.5), axis=0)
+    return pd.DataFrame({"ratio": median[reference] / median, "low": low, "high": high}, index=milliseconds.columns)
+
+
 def cpu_name() -> str:
     """The processor's name as OpenVINO reports it."""
     import openvino as ov
 
     return ov.Core().get_property("CPU", "FULL_DEVICE_NAME") or platform.machine()
+
+
+def machine() -> str:
+    """A name of this machine for files: its processor and number of cores."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{cpu_name()} {os.cpu_count()} cores".lower()).strip("-")
+
+
+def recorded(name: str | None = None) -> tuple[Path, pd.DataFrame]:
+    """The times that ``workflow/fig7.py`` recorded on a machine, and their file; None for the first of them.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    files = sorted((RESULTS / "timing").glob(f"{name or '*'}.csv"))
+    if not files:
+        raise FileNotFoundError(f'no times of {name or "any machine"} lie in {RESULTS / "timing"}; make them with "python workflow/fig7.py".')
+    return files[0], pd.read_csv(files[0])

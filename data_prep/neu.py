@@ -23,7 +23,8 @@ SOURCE = "SD-saliency-900"
 PREFIXES = {"neu-inclusion": "In", "neu-patches": "Pa", "neu-scratches": "Sc"}
 RANDOM = "-random"
 NAMES = (*PREFIXES, *(name + RANDOM for name in PREFIXES))
-IMAGES, TEST, SIZE = 300, 50, 224  # the paper's counts and resolution; the pictures come at 200
+IMAGES, TEST, SIZE = 300, 50, 224  # the paper's counts and resolution
+ORIGINAL = 200  # side of the published pictures
 OVERLAPS = Path(__file__).with_name("neu_overlaps.csv")  # written by "python -m data_prep.neu SD-saliency-900"
 
 

@@ -1,5 +1,8 @@
+import re
+
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 
@@ -46,6 +49,22 @@ def test_onnx_computes_the_same(network, image, logits, tmp_path):
     assert np.abs(session.run(None, {"image": image})[0] - logits).max() < 1e-4
 
 
+def test_onnx_for_any_size_names_no_folder_of_this_machine(network, tmp_path):
+    path = tmp_path / "anet.onnx"
+    deployment.to_onnx(network, None, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for height, width in ((32, 96), (64, 32)):
+        image = np.random.default_rng(0).uniform(-1, 1, (1, 3, height, width)).astype(np.float32)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(image)).numpy()
+        assert np.abs(session.run(None, {"image": image})[0] - expected).max() < 1e-4
+    assert b"anet_core" not in path.read_bytes()
+
+
+def test_openvino_for_a_size_that_is_not_square(network):
+    assert deployment.to_openvino(network, (64, 96)).output(0).shape == [1, 1, 64, 96]
+
+
 def test_unknown_precision(network):
     with pytest.raises(ValueError, match="'int3' is not to be had on this CPU; it has f32"):
         deployment.compile_for_cpu(deployment.to_openvino(network, 64), "int3", threads=1)
@@ -53,7 +72,37 @@ def test_unknown_precision(network):
 
 def test_latencies_take_turns():
     calls = []
-    table = timing.latencies({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, iterations=5, warmup=2)
-    assert calls == ["a", "b"] * 7
+    functions = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
+    table = timing.latencies(functions, iterations=5, warmup=1)
+    assert calls == ["a", "b"] * 6 and list(table.index) == [0, 1, 2, 3, 4]
     summary = timing.summary(table)
     assert (summary["p5_ms"] <= summary["median_ms"]).all() and (summary["median_ms"] <= summary["p95_ms"]).all()
+
+
+def test_the_first_call_of_a_turn_of_several_is_not_timed():
+    calls = []
+    table = timing.latencies({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, iterations=4, warmup=0, burst=2)
+    assert "".join(calls) == "aaabbb" * 2 and list(table.index) == [0, 0, 1, 1]
+    with pytest.raises(ValueError, match="5 iterations are not a whole number of turns of 2"):
+        timing.latencies({}, iterations=5, burst=2)
+
+
+def test_ratios_say_how_many_times_faster():
+    milliseconds = pd.DataFrame({"slow": [4.0, 4.0, 6.0, 6.0, 4.0, 4.0], "fast": [2.0, 2.0, 3.0, 3.0, 2.0, 2.0]}, index=[0, 0, 1, 1, 2, 2])
+    table = timing.ratios(milliseconds, "slow")
+    # The machine is slower in the second turn, but for both: the ratio is 2 whatever turns are drawn.
+    assert table.loc["fast"].tolist() == [2, 2, 2] and table.loc["slow"].tolist() == [1, 1, 1]
+
+
+def test_recorded_times_are_read_and_missing_ones_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "RESULTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match='no times of any machine lie in .*timing; make them with "python workflow/fig7.py"'):
+        timing.recorded()
+    (tmp_path / "timing").mkdir()
+    (tmp_path / "timing" / "here-2-cores.csv").write_text("runtime,network,precision,threads,fps\nOpenVINO,A-Net,f32,2,300\n")
+    path, times = timing.recorded("here-2-cores")
+    assert path.stem == "here-2-cores" and times.loc[0, "fps"] == 300
+
+
+def test_the_name_of_a_machine_can_be_a_file_name():
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-\d+-cores", timing.machine())

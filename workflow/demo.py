@@ -21,10 +21,9 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
-from anet_core import metrics, predict, records, weights
+from anet_core import deployment, metrics, predict, records, weights
 from data_prep import format, synthetic
 
 BUILT = Path(__file__).resolve().parents[1] / "book" / "extra" / "demo" / "built"
@@ -99,17 +98,11 @@ def unpack(package: bytes, integrity: str = INTEGRITY) -> dict[str, bytes]:
 
 
 def to_onnx(model: nn.Module) -> bytes:
-    """An ONNX file of a network in evaluation mode: image (1, 3, H, W) to logits, H and W any multiples of 32."""
-    height, width = (32 * torch.export.Dim(side, min=1, max=128) for side in "hw")
-    program = torch.onnx.export(
-        model.eval(), (torch.zeros(1, 3, 64, 96),), input_names=["image"], output_names=["logits"],
-        dynamic_shapes=({2: height, 3: width},), dynamo=True, verbose=False,
-    )
-    proto = program.model_proto
-    # The exporter notes in each node where in whose folder it was called; that is nobody's business, and a quarter of the file.
-    for part in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output, proto.graph, proto):
-        del part.metadata_props[:]
-    return proto.SerializeToString()
+    """The ONNX file of a network for pictures of any size, see ``deployment.to_onnx``."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        deployment.to_onnx(model, None, path)
+        return path.read_bytes()
 
 
 def samples(model: nn.Module) -> list[dict]:
