@@ -73,11 +73,17 @@ def defect_areas(manifest: pd.DataFrame) -> Axes:
     return axes
 
 
-def latency_boxes(milliseconds: pd.DataFrame) -> Axes:
-    """Latency of one image, a box each (whiskers from the 5th to the 95th percentile)."""
+def latency_front(points: pd.DataFrame) -> Axes:
+    """IoU against latency, a labelled point a network (index of points), those on the front marked.
+
+    Args:
+        points: columns median_ms, iou (percent) and front (bool).
+    """
     _, axes = plt.subplots()
-    sns.boxplot(milliseconds, orient="h", whis=(5, 95), showfliers=False, ax=axes)
-    axes.set(xlabel="milliseconds an image")
+    sns.scatterplot(points, x="median_ms", y="iou", hue="front", style="front", s=80, ax=axes)
+    for name, point in points.iterrows():
+        axes.annotate(name, (point["median_ms"], point["iou"]), (5, 4), textcoords="offset points", fontsize=8)
+    axes.set(xscale="log", xlabel="milliseconds a picture, float32", ylabel="printed IoU (%)")
     return axes
 
 

@@ -19,7 +19,6 @@ from data_prep.catalogue import data_root
 
 ROOT = Path(__file__).resolve().parents[1]
 NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
-RUN = ("neu-inclusion",)  # that have recorded runs
 
 # Pages that are committed: name of the page -> (notebook, parameters). Real pictures are not ours to publish, so a
 # page of a real data set is executed without them.
@@ -37,9 +36,11 @@ PAGES: dict[str, tuple[str, dict]] = {
     "protocol": ("protocol", {}),
     "ablation-synthetic": ("ablation", {"dataset": "synthetic"}),
     "comparison-synthetic": ("comparison", {"dataset": "synthetic"}),
-    **{f"comparison-{name}": ("comparison", {"dataset": name, "protocol": "tuned", "train": [], "pictures": False}) for name in RUN},
+    **{f"comparison-{name}": ("comparison", {"dataset": name, "protocol": "tuned", "train": [], "pictures": False}) for name in NEU},
     "paper_tables": ("paper_tables", {}),
     "timing": ("timing", {}),
+    "deployment": ("deployment", {}),
+    "quantisation": ("quantisation", {}),
     "your_data": ("your_data", {}),
 }
 

@@ -1,0 +1,142 @@
+"""Fig. 7 again: the latency of the eight networks on this machine, and of A-Net rewritten.
+
+    python workflow/fig7.py                      a quick look
+    python workflow/fig7.py --iterations 5000    as often as the paper
+
+Writes results/timing/MACHINE.csv. A-Net has trained weights; the others are as initialised, which takes as long.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import openvino as ov
+import pandas as pd
+import torch
+from torch import nn
+
+from anet_core import build, deployment, records, timing, weights
+from anet_core.paper import table
+from data_prep import synthetic
+
+SIZE = 224
+BURST = 10
+REWRITTEN = "A-Net, rewritten"
+OTHER_RUNTIMES = 5  # times fewer iterations for onnxruntime and torch, which are several times slower
+
+
+def networks() -> dict[str, nn.Module]:
+    """The networks of Fig. 7, and A-Net rewritten."""
+    torch.manual_seed(0)
+    models = {name: build(name).eval() for name in table("fig7_cpu_fps")["method"] if name != "A-Net"}
+    models["A-Net"] = weights.load(records.RESULTS / "weights" / f"{records.run_name('A-Net', 'neu-inclusion', 'tuned')}.safetensors")
+    return models | {REWRITTEN: deployment.optimise(models["A-Net"])}
+
+
+def pictures(count: int) -> np.ndarray:
+    """Synthetic pictures as the networks take them, float32 (count, 3, SIZE, SIZE): what int8 is calibrated on."""
+    drawn = [np.asarray(image.convert("RGB").resize((SIZE, SIZE))) for _, image, _ in islice(synthetic.samples(), count)]
+    return np.stack(drawn).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+
+
+def exports(models: dict[str, nn.Module], images: np.ndarray) -> dict[tuple[str, str], ov.Model]:
+    """OpenVINO models by network and precision: one for both floating ones, and one in int8."""
+    exported = {}
+    for name, model in models.items():
+        floating = deployment.to_openvino(model, SIZE)
+        exported |= {(name, precision): floating for precision in deployment.native_precisions()}
+        exported[name, "int8"] = deployment.quantise(floating, images)
+    return exported
+
+
+def openvino_functions(exported: dict[tuple[str, str], ov.Model], threads: int, image: np.ndarray) -> dict[tuple, Callable]:
+    """What runs each model once on the image; in int8, what is not quantised runs in the fastest floating precision."""
+    functions = {}
+    for (name, precision), model in exported.items():
+        floating = precision if precision != "int8" else deployment.native_precisions()[-1]
+        request = deployment.compile_for_cpu(model, floating, threads).create_infer_request()
+        request.set_input_tensor(ov.Tensor(image, shared_memory=True))
+        functions["OpenVINO", name, precision, threads] = request.infer
+    return functions
+
+
+def other_functions(models: dict[str, nn.Module], folder: Path, threads: int, image: np.ndarray) -> dict[tuple, Callable]:
+    """The same in onnxruntime and in eager torch, float32."""
+    functions = {}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    tensor = torch.from_numpy(image)
+    for name, model in models.items():
+        session = onnxruntime.InferenceSession(folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
+        functions["onnxruntime", name, "f32", threads] = lambda session=session: session.run(None, {"image": image})
+        functions["torch", name, "f32", threads] = lambda model=model: model(tensor)
+    return functions
+
+
+def measured(functions: dict[tuple, Callable], iterations: int) -> pd.DataFrame:
+    """Latencies, and the ratio to A-Net in the same runtime, precision and number of threads, a row a function."""
+    torch.set_num_threads(next(iter(functions))[3])
+    with torch.inference_mode():
+        milliseconds = timing.latencies(functions, iterations, warmup=2, burst=BURST)
+    rows = timing.summary(milliseconds).assign(iterations=iterations)
+    faster = [
+        timing.ratios(group.T, (runtime, "A-Net", precision, threads))
+        for (runtime, precision, threads), group in milliseconds.T.groupby(level=[0, 2, 3])
+    ]
+    return rows.join(pd.concat(faster)).rename_axis(["runtime", "network", "precision", "threads"]).reset_index()
+
+
+def benchmark_app(model: ov.Model, precision: str, threads: int, iterations: int) -> float:
+    """The median in milliseconds that OpenVINO's own tool finds for the same model."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.xml"
+        ov.save_model(model, path, compress_to_fp16=False)
+        floating = precision if precision != "int8" else deployment.native_precisions()[-1]
+        subprocess.run([
+            Path(sys.executable).with_name("benchmark_app"), "-m", path, "-d", "CPU", "-api", "sync", "-hint", "none", "-nstreams", "1", "-nthreads", str(threads),
+            "-infer_precision", floating, "-niter", str(iterations), "-json_stats", "-report_type", "no_counters", "-report_folder", folder,
+        ], check=True, capture_output=True)
+        report = json.loads((Path(folder) / "benchmark_report.json").read_text())
+    return float(report["execution_results"]["latency (ms)"])
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--iterations", type=int, default=100, help=f"of each network, a multiple of {BURST * OTHER_RUNTIMES}")
+    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, os.cpu_count()}))
+    options = parser.parse_args()
+    models, images = networks(), pictures(30)
+    exported, image = exports(models, images), images[:1].copy()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, model in models.items():
+            deployment.to_onnx(model, SIZE, Path(folder) / f"{name}.onnx")
+        for threads in options.threads:
+            rows.append(measured(openvino_functions(exported, threads, image), options.iterations))
+            rows.append(measured(other_functions(models, Path(folder), threads, image), options.iterations // OTHER_RUNTIMES))
+    rows = pd.concat(rows, ignore_index=True)
+    most = max(options.threads)
+    again = {key: benchmark_app(model, key[1], most, options.iterations) for key, model in exported.items()}
+    rows["benchmark_app_ms"] = [
+        again.get((row.network, row.precision)) if row.runtime == "OpenVINO" and row.threads == most else None for row in rows.itertuples()
+    ]
+    versions = {"OpenVINO": ov.__version__.split("-")[0], "onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
+    rows["version"] = rows["runtime"].map(versions)
+    path = records.RESULTS / "timing" / f"{timing.machine()}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows.round(4).to_csv(path, index=False)
+    print(rows.drop(columns=["version", "iterations"]).round(2).to_string(index=False))
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
