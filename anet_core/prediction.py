@@ -32,11 +32,7 @@ def predict(model: nn.Module, images: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: another shape or type; ``dataset.read_image`` reads any picture into the right one.
     """
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != 3 or 0 in images.shape:
-        raise ValueError(
-            f"the picture is {images.dtype} {images.shape}; give uint8 (H, W, 3) or (N, H, W, 3), as "
-            "anet_core.dataset.read_image returns it, which also repeats a grey channel three times."
-        )
+    require_pictures(images, dimensions=(3, 4))
     if images.ndim == 3:
         return predict(model, images[None])[0]
     height, width = images.shape[1:3]
@@ -50,3 +46,13 @@ def predict(model: nn.Module, images: np.ndarray) -> np.ndarray:
     model.train(was_training)
     probability = logits.sigmoid()[:, 0].cpu().numpy()
     return probability[:, rows[0] : rows[0] + height, columns[0] : columns[0] + width] > THRESHOLD
+
+
+def require_pictures(images: np.ndarray, dimensions: tuple[int, ...]) -> None:
+    """Raise ValueError unless images is uint8, (H, W, 3) where 3 is among the dimensions, (N, H, W, 3) where 4 is."""
+    if images.dtype != np.uint8 or images.ndim not in dimensions or images.shape[-1] != 3 or 0 in images.shape:
+        wanted = " or ".join({3: "(H, W, 3)", 4: "(N, H, W, 3)"}[number] for number in dimensions)
+        raise ValueError(
+            f"the picture is {images.dtype} {images.shape}; give uint8 {wanted}, as "
+            "anet_core.dataset.read_image returns it, which also repeats a grey channel three times."
+        )

@@ -1,0 +1,159 @@
+"""Model cards: what to know of trained weights before they are used, made from the record of their run.
+
+    python -m anet_core.cards     writes results/weights/RUN.md beside every RUN.safetensors
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from anet_core import records, subject
+from anet_core.statistics import bootstrap_iou_pooled
+from data_prep import catalogue, neu
+from data_prep.audit import leaked, read_overlaps
+from data_prep.format import sha256
+from data_prep.sources import SOURCES, Source
+
+MISSED = 10  # percent of IoU below which a picture's defect was not found
+
+
+def card(record: dict, weights: Path) -> str:
+    """The model card of a run's weights, Markdown.
+
+    Args:
+        record: the run's, see ``records.SCHEMA``.
+        weights: the file of its weights.
+    """
+    name = records.run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
+    default = name == records.run_name("A-Net", record["dataset"], "tuned")
+    ours = weights.is_relative_to(records.RESULTS)
+    called = record["dataset"] if ours and default else weights.relative_to(records.RESULTS.parent) if ours else weights
+    owners = sources(record["dataset"])
+    return "\n".join([
+        f"# {record['model']} on {record['dataset']}", "",
+        f"Marks {subject.defects(record['dataset'])}:", "",
+        "```", f"anet predict PICTURES --weights {called} --out FOLDER", "```", "",
+        "| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts(record).items()),
+        f"| SHA-256 of the weights | `{sha256(weights)}` |", "",
+        "## Data", "",
+        *([origin(source) for source in owners] or [unpublished(record["dataset"])]),
+        *split(record), f"- SHA-256 of its manifest: `{record['manifest_sha256']}`", "",
+        "## Intended use", "",
+        "To mark such defects on pictures that were taken like those it was trained on, to compare networks, and to see what a "
+        "network of this size can do before one is trained on pictures of your own. Not to pass or reject a part without a test on "
+        "pictures of the line where it is to work." + " Beyond research, ask the owner of the pictures first." * bool(owners), "",
+        "## Limits", "",
+        *limits(record), "",
+    ])
+
+
+def facts(record: dict) -> dict[str, str]:
+    """What was measured, how the network was trained and by what, as the rows of a table."""
+    hits, misses, alarms = np.sum(list(record["confusion_images"].values()), axis=0)
+    low, high = bootstrap_iou_pooled(record)
+    pictures, surfaces = len(record["iou_images"]), len(set(record["group_images"].values()))
+    settings = ", ".join(f"{key.replace('_', ' ')} {record[key]}" for key in records.PROTOCOL_SCHEMA)
+    apart = surfaces < pictures  # else each picture counts for itself, whatever it shows
+    return {
+        "IoU, pixels of all test pictures": f"{record['iou_pooled']:.1f} % (95 % interval {low:.1f} to {high:.1f}, over draws of "
+                                            f"{'surfaces' if apart else 'pictures'})",
+        "IoU, mean over test pictures": f"{record['iou_image_mean']:.1f} %",
+        "defect pixels that it marks": f"{100 * hits / (hits + misses):.1f} %",
+        "marked pixels that are defect": f"{100 * hits / max(1, hits + alarms):.1f} %",
+        "tested on": f"{pictures} pictures" + f" of {surfaces} surfaces" * apart,
+        "network": f"{record['model']}, {record['parameters']:,} parameters",
+        "protocol": f"{record['protocol']}: {settings}",
+        "split, seed": f"{record['split_seed']}, {record['seed']}",
+        "trained on": f"{record['processor']}, {'bf16' if record['bf16'] else 'f32'}, {record['seconds'] / 60:.0f} minutes",
+        "commit of the code": f"`{record['commit']}`",
+        "versions": ", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+    }
+
+
+def split(record: dict) -> list[str]:
+    """How test pictures were kept apart from training pictures, and whose the masks are."""
+    dataset, tested = record["dataset"], record["iou_images"]
+    if dataset.endswith(neu.RANDOM):
+        ids = [f"{neu.prefix(dataset)}_{number}" for number in range(1, neu.IMAGES + 1)]
+        rows = [{"id": key, "split": "test" if key in tested else "train"} for key in ids]
+        seen = leaked(rows, read_overlaps(neu.OVERLAPS, ids))
+        return [f"- Split by chance, as in the paper: {len(seen)} of the {len(tested)} test pictures overlap a training picture."]
+    apart = "- Split by surface: pictures known to show one surface are all trained on or all tested on."
+    if dataset in catalogue.PROPOSED:
+        return [apart, "- Trained on masks that a program proposed from boxes, tested on masks that people drew."]
+    return [apart]
+
+
+def limits(record: dict) -> list[str]:
+    """What the IoU does not say, as a list."""
+    counts = np.array(list(record["confusion_images"].values()))  # (N, 3): TP, FN, FP
+    sound = counts[:, :2].sum(1) == 0
+    side = subject.side(record["dataset"])
+    missed = sum(iou < MISSED for iou in record["iou_images"].values())
+    found = [
+        "- One run: another seed or split gives another IoU.",
+        f"- On {missed} of the {len(counts)} test pictures its IoU is below {MISSED} %.",
+        "- It knows one kind of surface, light and scale"
+        + (f": pictures of {side}x{side} pixels, the size of tile that larger ones are cut into." if side else "."),
+    ]
+    if record["dataset"].endswith(neu.RANDOM):
+        found.append("- It was tested on steel that it was trained on, so its IoU does not say what it reaches on other steel.")
+    if not sound.any():
+        found.append("- Every test picture has a defect: how often it marks a sound surface was not tested.")
+    else:
+        alarms = (counts[sound, 2] > 0).sum()
+        found.append(f"- It marks something on {alarms} of the {sound.sum()} test pictures without a defect.")
+    return found
+
+
+def sources(dataset: str) -> list[Source]:
+    """Where the pictures and masks of a data set come from; none where they were drawn, or are one's own."""
+    return [source for source in SOURCES.values() if source.folder in (catalogue.SOURCES.get(dataset) or "")]
+
+
+def origin(source: Source) -> str:
+    """Where a published data set is from, and on what terms."""
+    return f"- {source.folder}, <{source.page}>: {source.citation}.\n  Its licence, as its owner states it: {source.licence}."
+
+
+def unpublished(dataset: str) -> str:
+    """What is known of pictures that were not published."""
+    if dataset in catalogue.NAMES:
+        return "- The pictures were drawn by this repository."
+    return "- The pictures are not of a published set; who took them knows what they may be used for."
+
+
+def write(results: Path = records.RESULTS) -> list[Path]:
+    """Write the card of every weights file of a results folder but those of quick runs; their paths.
+
+    Raises:
+        FileNotFoundError: a weights file has no record. ValueError: see ``records.read``.
+    """
+    written = []
+    for weights in sorted((results / "weights").glob("*.safetensors")):
+        if "--quick--" in weights.name:
+            continue
+        path = results / "runs" / f"{weights.stem}.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing, without which nothing is known of {weights}; bring it or delete them.")
+        written.append(weights.with_suffix(".md"))
+        written[-1].write_text(card(records.read(path), weights), encoding="utf-8")
+    return written
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 0, or 1 after one sentence on what is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m anet_core.cards", description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=records.RESULTS, help="folder of runs/ and weights/")
+    try:
+        print(*write(parser.parse_args(arguments).results), sep="\n")
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,280 @@
+"""The console script ``anet``: masks of pictures, a network's files and its speed here, and training one.
+
+The libraries are loaded within the functions, so that an interrupt is quiet while they are.
+"""
+
+import argparse
+import inspect
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Mark the defects on pictures.
+
+    Writes NAME-mask.png (0 and 255) and NAME-overlay.png, and prints one line of JSON a picture: its files, width and height; the
+    defect's area in pixels and as a fraction of the picture; its connected regions, each with its box [left, top, right, bottom]
+    and its pixels; and the milliseconds of the network alone, without reading and writing. Exit code 1 if a picture failed.
+    """
+    from tqdm import tqdm
+
+    from anet_core.inference import Segmenter
+
+    segmenter = Segmenter(options.weights, options.precision, options.threads, options.tile, options.overlap)
+    require_folder(options.out)
+    paths, failed = {}, 0
+
+    def fail(error: Exception) -> None:
+        nonlocal failed
+        tqdm.write(str(error), file=sys.stderr)
+        failed += 1
+
+    for source in options.pictures:
+        try:
+            paths |= {path.resolve(): path for path in pictures_in(source)}
+        except (ValueError, OSError) as error:
+            fail(error)
+    taken = set(paths)
+    for path in tqdm(paths.values(), unit="picture", leave=False, disable=None):
+        try:
+            line = mark(path, segmenter, options, taken)
+        except (ValueError, OSError) as error:
+            fail(error)
+        else:
+            tqdm.write(json.dumps(line))
+            sys.stdout.flush()
+    return 1 if failed else 0
+
+
+def mark(path: Path, segmenter: Callable, options: argparse.Namespace, taken: set[Path]) -> dict:
+    """Write mask and overlay of one picture; what is printed of it.
+
+    Args:
+        taken: files that may not be written, the pictures and what was written before; those of this picture are added.
+    """
+    import numpy as np
+
+    from anet_core.dataset import read_image
+    from anet_core.defects import overlay, regions
+
+    files = {kind: options.out / f"{path.stem}-{kind}.png" for kind in ("mask", "overlay")}
+    if clash := taken & {file.resolve() for file in files.values()}:
+        raise ValueError(f"{path} would be written to {min(clash)}, which holds another picture; rename it or give another --out.")
+    taken |= {file.resolve() for file in files.values()}
+    image = read_image(path, options.white)
+    mask, milliseconds = segmenter.timed(image)
+    save(255 * mask.astype(np.uint8), files["mask"])
+    save(overlay(image, mask), files["overlay"])
+    return {
+        "file": str(path), **{kind: str(file) for kind, file in files.items()}, "width": image.shape[1], "height": image.shape[0],
+        "defect_pixels": int(mask.sum()), "defect_fraction": float(mask.mean()), "regions": regions(mask),
+        "inference_ms": round(milliseconds, 3),
+    }
+
+
+def pictures_in(source: Path) -> list[Path]:
+    """A file itself, or the pictures of a folder, by name."""
+    from data_prep.format import natural
+    from data_prep.own import SUFFIXES
+
+    if not source.is_dir():
+        if not source.exists():
+            raise FileNotFoundError(f"{source} does not exist; give a picture or a folder of pictures.")
+        return [source]
+    found = [path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file() and path.name[0] != "."]
+    if not found:
+        raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}; give a folder that does.")
+    return sorted(found, key=lambda path: natural(path.stem))
+
+
+def save(image, path: Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    from PIL import Image
+
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        Image.fromarray(image).save(temporary, "PNG")
+        temporary.replace(path)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written ({error.strerror or error}); make place for it, or give another --out.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def require_folder(folder: Path) -> None:
+    """Make a folder where there is none; OSError unless a file can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(f"{folder} cannot be written to ({error.strerror}); give another --out.") from None
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write a trained network as a file for another runtime.
+
+    Files hold f32: bf16 is what a runtime computes in, and is chosen where the file is loaded.
+    """
+    import warnings
+
+    import openvino as ov
+
+    from anet_core import deployment
+    from anet_core.inference import load
+
+    out = options.out
+    if out.suffix != ENDINGS[options.format] or out.is_dir():
+        raise ValueError(f"{out} cannot hold {options.format}; give a file that ends in {ENDINGS[options.format]} as --out.")
+    network = load(options.weights)
+    require_folder(out.parent)
+    if options.format == "onnx":
+        warnings.simplefilter("ignore", FutureWarning)  # torch's exporter warns of its own deprecated calls
+        deployment.to_onnx(network, options.size, out)
+    else:
+        ov.save_model(deployment.to_openvino(network, options.size), out, compress_to_fp16=False)
+    height, width = options.size
+    print(f"{out}: from float32 (1, 3, {height}, {width}), each value / 127.5 - 1, to one logit a pixel, above 0 for a defect")
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Time a trained network on this machine, in every precision that it computes natively.
+
+    Latency of one picture through OpenVINO in milliseconds (median, 5th and 95th percentile), and pictures a second at the median.
+    All variants take turns. Where the 95th percentile is far from the median, other work disturbed the measurement.
+    """
+    import numpy as np
+
+    from anet_core import deployment, timing
+    from anet_core.inference import load
+
+    model = deployment.to_openvino(load(options.weights), options.size)
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, *options.size)).astype(np.float32)
+    functions = {
+        (precision, threads): partial(deployment.compile_for_cpu(model, precision, threads), image)
+        for precision in deployment.native_precisions()
+        for threads in ([options.threads] if options.threads else sorted({1, os.cpu_count()}))
+    }
+    table = timing.summary(timing.latencies(functions, options.iterations))
+    height, width = options.size
+    print(f"{timing.cpu_name()}, {height}x{width}, one picture at a time, {options.iterations} of them")
+    print(table.rename_axis(["precision", "threads"]).round(2).to_string())
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train a network on a data set and test it; what was killed goes on when the same is asked again."""
+    from anet_core.protocol import protocol
+    from anet_core.records import run_name
+    from anet_core.run import run
+    from data_prep import locate
+
+    record = run(
+        options.model, locate(options.dataset), protocol(options.protocol), options.split_seed, options.seed,
+        results=options.results,
+    )
+    name = run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
+    print(f"IoU {record['iou_pooled']:.2f} % on {len(record['iou_images'])} test images; "
+          f"weights in {options.results / 'weights' / name}.safetensors")
+    return 0
+
+
+def sides(text: str) -> tuple[int, int]:
+    """Height and width from "224" or "480x640"."""
+    height, _, width = text.partition("x")
+    size = int(height), int(width or height)
+    if min(size) < 32 or any(side % 32 for side in size):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of multiples of 32")
+    return size
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    from anet_core.records import RESULTS
+    from anet_core.tiling import OVERLAP
+    from data_prep.format import WHITE
+
+    whole = argparse.ArgumentParser(prog="anet", description="A-Net marks defects on pictures of surfaces.")
+    commands = whole.add_subparsers(required=True)
+    weights = argparse.ArgumentParser(add_help=False)
+    weights.add_argument(
+        "--weights", default="neu-inclusion", metavar="NAME",
+        help="the data set whose A-Net it is, or a .safetensors file (default: %(default)s)",
+    )
+    threads = argparse.ArgumentParser(add_help=False)
+    threads.add_argument("--threads", type=positive, help="of the CPU (default: all; bench: one, and all)")
+    size = argparse.ArgumentParser(add_help=False)
+    size.add_argument(
+        "--size", type=sides, default="224",
+        help='of a picture: a side, or "HEIGHTxWIDTH", multiples of 32 (default: %(default)s)',
+    )
+
+    def command(function: Callable, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        one = commands.add_parser(
+            function.__name__, parents=parents, help=function.__doc__.splitlines()[0], description=inspect.cleandoc(function.__doc__),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        one.set_defaults(run=function)
+        return one
+
+    one = command(predict, weights, threads)
+    one.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a file, or a folder of pictures")
+    one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where masks and overlays go")
+    one.add_argument("--precision", default="f32", help="f32 or bf16, if this CPU has it (default: %(default)s)")
+    one.add_argument(
+        "--tile", type=positive,
+        help="pictures with a longer side are cut into tiles of it (default: the side of those it was trained on)",
+    )
+    one.add_argument("--overlap", type=int, default=OVERLAP, help="least number of pixels that tiles share (default: %(default)s)")
+    one.add_argument(
+        "--white", type=positive, default=WHITE, help="what is white in grey pictures of 16 bits (default: %(default)s)"
+    )
+
+    one = command(export, weights, size)
+    one.add_argument("--format", choices=ENDINGS, required=True)
+    one.add_argument("--out", type=Path, required=True, metavar="FILE", help=f"ends in {' or '.join(ENDINGS.values())}")
+
+    one = command(bench, weights, threads, size)
+    one.add_argument("--iterations", type=positive, default=200, help="pictures timed in each way (default: %(default)s)")
+
+    one = command(train)
+    one.add_argument("--dataset", required=True, help="a known name or a folder")
+    one.add_argument("--protocol", default="tuned", help="tuned, printed or quick (default: %(default)s)")
+    one.add_argument("--model", default="A-Net", help="a name of anet_core.names() (default: %(default)s)")
+    one.add_argument("--split-seed", type=int, default=0, help="0: the data set's own split")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--results", type=Path, default=RESULTS, help="folder of runs/ and weights/ (default: %(default)s)")
+    return whole
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 0, or 1 after a sentence on what is wrong, or 130 where it was interrupted."""
+    try:
+        options = parser().parse_args(arguments)
+        return options.run(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # who read the lines has had enough of them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

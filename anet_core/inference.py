@@ -1,0 +1,110 @@
+"""Masks in use: a trained network, compiled by OpenVINO for this CPU, on pictures of any size.
+
+    from anet_core.inference import Segmenter
+    mask = Segmenter("neu-inclusion")(image)
+"""
+
+import os
+import time
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+import torch
+from torch import nn
+
+from anet_core import deployment, records, subject, weights
+from anet_core.prediction import normalise, require_pictures
+from anet_core.tiling import OVERLAP, require_tiles, tiled
+from data_prep.own import TILE
+
+SIZES = 8  # compiled models kept; each size of picture up to a tile needs its own
+
+
+class Segmenter:
+    """A trained network in use.
+
+    Args:
+        name: of weights, see ``weights_file``.
+        precision: one of ``deployment.native_precisions()``.
+        threads: of the CPU; None for all.
+        tile, overlap: pictures with a side above ``tile`` are cut, see ``tiling.tiled``; None for the side of the pictures
+            that the network was trained on, or where that is not known what ``data_prep.own`` cuts pictures into.
+
+    Raises:
+        FileNotFoundError, ValueError: see ``weights_file``, ``weights.load`` and ``tiling.require_tiles``; or a precision
+            that this CPU lacks.
+    """
+
+    def __init__(
+        self, name: str | Path = "neu-inclusion", precision: str = "f32", threads: int | None = None,
+        tile: int | None = None, overlap: int = OVERLAP,
+    ) -> None:
+        path = weights_file(name)
+        tile = tile or subject.side(path.name.split("--")[0]) or TILE
+        require_tiles(tile, overlap)
+        if precision not in deployment.native_precisions():
+            raise ValueError(f"this CPU does not compute in {precision!r}; choose from {', '.join(deployment.native_precisions())}.")
+        self.network = load(path)
+        self.precision, self.threads, self.tile, self.overlap = precision, threads or os.cpu_count(), tile, overlap
+        self.compiled = lru_cache(SIZES)(self.compile)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """The mask of a picture, uint8 (H, W, 3) as ``dataset.read_image`` returns it: bool (H, W), True for a defect."""
+        return self.timed(image)[0]
+
+    def timed(self, image: np.ndarray) -> tuple[np.ndarray, float]:
+        """The mask of a picture, and the milliseconds of the network alone, summed over its tiles.
+
+        Reading the picture, scaling its values, compiling the network for a new size and joining the tiles are not in them.
+        """
+        require_pictures(image, dimensions=(3,))
+        milliseconds = 0.0
+
+        def logits(part: np.ndarray) -> np.ndarray:
+            nonlocal milliseconds
+            model, pixels = self.compiled(part.shape[:2]), to_input(part)
+            started = time.perf_counter()
+            output = model(pixels)[0]
+            milliseconds += 1000 * (time.perf_counter() - started)
+            return output[0, 0]
+
+        return tiled(logits, image, self.tile, self.overlap) > 0, milliseconds
+
+    def compile(self, size: tuple[int, int]) -> ov.CompiledModel:
+        """The network compiled for pictures of this height and width."""
+        model = deployment.compile_for_cpu(deployment.to_openvino(self.network, size), self.precision, self.threads)
+        model(np.zeros((1, 3, *size), np.float32))  # the first call also takes memory, which is not to be timed
+        return model
+
+
+def load(name: str | Path) -> nn.Module:
+    """The trained network that a name means (see ``weights_file``), as it is used, written and timed."""
+    return deployment.optimise(weights.load(weights_file(name)))
+
+
+def to_input(image: np.ndarray) -> np.ndarray:
+    """What the networks take, float32 (1, 3, H, W), of a picture, uint8 (H, W, 3)."""
+    return normalise(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))[None])).numpy()
+
+
+def weights_file(name: str | Path, folder: Path = records.RESULTS / "weights") -> Path:
+    """The file of trained weights that a name means.
+
+    Args:
+        name: a path that ends in .safetensors, or a data set's name: the A-Net trained on it by the protocol ``tuned``, on
+            split 0 with seed 0.
+        folder: of the weights that come with the repository.
+
+    Raises:
+        FileNotFoundError: a name without such weights; the sentence lists those that have some.
+    """
+    if str(name).endswith(".safetensors"):
+        return Path(name)
+    path = folder / f"{records.run_name('A-Net', str(name), 'tuned')}.safetensors"
+    if not path.is_file():
+        ending = path.name.removeprefix(str(name))
+        known = ", ".join(sorted(other.name.removesuffix(ending) for other in folder.glob(f"*{ending}"))) or "none"
+        raise FileNotFoundError(f"there are no weights for {str(name)!r}; known: {known}; or give the path of a .safetensors file.")
+    return path

@@ -1,0 +1,242 @@
+"""The console script, called as a function; once as the installed script."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openvino
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from anet_core import build, deployment, weights
+from anet_core.command import main
+from anet_core.dataset import read_image, read_mask
+from anet_core.defects import overlay
+from anet_core.inference import Segmenter, to_input, weights_file
+from anet_core.prediction import pad_amounts, predict
+from anet_core.protocol import PROTOCOLS, QUICK
+from data_prep import synthetic
+
+from conftest import draw
+
+SMALL = ["--tile", "64", "--overlap", "16", "--threads", "1"]  # one small network to compile for all that is cut
+
+
+@pytest.fixture(scope="module")
+def steel():
+    """A drawn surface of 128x128."""
+    return np.asarray(next(synthetic.samples())[1])
+
+
+@pytest.fixture(scope="module")
+def network():
+    return weights.load(weights_file("neu-inclusion"))
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return Segmenter("neu-inclusion", threads=1, tile=64, overlap=16)
+
+
+@pytest.fixture
+def pictures(tmp_path, steel):
+    """A folder of pictures of several kinds and sizes, among other files."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.fromarray(steel).save(folder / "whole 10.png")
+    Image.fromarray(steel[:60, :50]).convert("RGB").save(folder / "whole 9.JPG")
+    Image.fromarray(steel[:64, 50:114].astype(np.uint16) * 16).save(folder / "deep.tif")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def logits(network, image: np.ndarray) -> np.ndarray:
+    """What torch computes of a picture that is not cut, padded here by itself."""
+    rows, columns = pad_amounts(*image.shape[:2])
+    padded = np.pad(image, (rows, columns, (0, 0)), mode="reflect")
+    with torch.inference_mode():
+        values = network(torch.from_numpy(to_input(padded)))[0, 0].numpy()
+    return values[rows[0] : rows[0] + image.shape[0], columns[0] : columns[0] + image.shape[1]]
+
+
+def test_predict_writes_masks_and_overlays_and_prints_what_they_show(pictures, network, capsys):
+    out = pictures.parent / "new" / "out"
+    assert main(["predict", str(pictures), "--out", str(out), "--white", "4095", *SMALL]) == 0
+    printed, said = capsys.readouterr()
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert [Path(line["file"]).name for line in lines] == ["deep.tif", "whole 9.JPG", "whole 10.png"] and said == ""
+    assert {str(path) for path in out.iterdir()} == {line[kind] for line in lines for kind in ("mask", "overlay")}
+    for line in lines:
+        image, mask = read_image(Path(line["file"]), 4095), read_mask(Path(line["mask"]))
+        assert (line["height"], line["width"]) == mask.shape == image.shape[:2]
+        assert line["defect_pixels"] == mask.sum() and line["defect_fraction"] == mask.mean()
+        found = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2][1:].tolist()
+        boxes = [(region["box"], region["pixels"]) for region in line["regions"]]
+        assert sorted(boxes) == sorted(([x, y, x + w, y + h], n) for x, y, w, h, n in found)
+        assert line["inference_ms"] > 0
+        assert np.array_equal(read_image(Path(line["overlay"])), overlay(image, mask))
+        if max(mask.shape) <= 64:  # not cut: what torch says, but for rounding
+            expected = logits(network, image)
+            assert not ((expected > 0) != mask)[np.abs(expected) > 1e-3].any()
+
+
+def test_what_fails_is_said_in_a_sentence_and_the_rest_is_done(pictures, capsys):
+    """No picture is overwritten: neither one that was given, nor what was written of another of the same name."""
+    empty, gone, out = pictures.parent / "empty", pictures.parent / "gone.png", pictures
+    empty.mkdir()
+    (pictures / "cut.png").write_bytes((pictures / "whole 10.png").read_bytes()[:2000])
+    (pictures / "whole 9-mask.png").mkdir()  # in the way
+    for name in ("a.tif", "deep.jpg", "a-mask.png"):
+        Image.fromarray(np.zeros((64, 64), np.uint8)).save(pictures / name)
+    before = (pictures / "a-mask.png").read_bytes()
+    sources = [empty, gone, pictures / "notes.txt", pictures / "deep.jpg", pictures, pictures / "deep.jpg"]
+    assert main(["predict", *map(str, sources), "--out", str(out), *SMALL]) == 1
+    printed, said = capsys.readouterr()
+    assert [Path(json.loads(line)["file"]).name for line in printed.splitlines()] == ["deep.jpg", "a-mask.png", "whole 10.png"]
+    expected = [
+        f"{empty} holds no picture that ends in .png, .*; give a folder that does.", f"{gone} does not exist; give .*.",
+        f"{pictures / 'notes.txt'} cannot be read as a picture .*.",
+        f"{pictures / 'a.tif'} would be written to {out / 'a-mask.png'}, which holds another picture; .*.",
+        f"{pictures / 'cut.png'} cannot be read as a picture .*.",
+        f"{pictures / 'deep.tif'} would be written to {out / 'deep-mask.png'}, which holds another picture; .*.",
+        f"{out / 'whole 9-mask.png'} cannot be written .*; make place for it, or give another --out.",
+    ]
+    assert len(said.splitlines()) == len(expected)
+    assert all(re.fullmatch(pattern, line) for pattern, line in zip(expected, said.splitlines())), said
+    assert (pictures / "a-mask.png").read_bytes() == before and not list(out.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_folder_that_cannot_be_written(place, pictures, capsys):
+    (pictures.parent / "file").write_text("in the way")
+    assert main(["predict", str(pictures), "--out", str(pictures.parent / place)]) == 1
+    assert re.fullmatch(r".*file\S* cannot be written to \(.*\); give another --out.\n", capsys.readouterr().err)
+
+
+def test_weights_that_are_none(tmp_path, capsys):
+    whole = weights_file("neu-inclusion")
+    (tmp_path / "cut.safetensors").write_bytes(whole.read_bytes()[:-1000])
+    weights.save(build("A-Net:light"), "A-Net", tmp_path / "other.safetensors")
+    save_file(load_file(whole), tmp_path / "stranger.safetensors", {"model": "B-Net"})
+    for name, said in {
+        "bolts": "there are no weights for 'bolts'; known: .*neu-inclusion, .*; or give the path of a .safetensors file.",
+        tmp_path / "gone.safetensors": ".*gone.safetensors does not exist; .*",
+        tmp_path / "cut.safetensors": ".*cut.safetensors is not a whole safetensors file .*",
+        tmp_path / "other.safetensors": ".*other.safetensors says it holds A-Net, but its tensors are another network's.",
+        tmp_path / "stranger.safetensors": "unknown network 'B-Net'; known: .*",
+    }.items():
+        assert main(["predict", str(tmp_path), "--weights", str(name), "--out", str(tmp_path / "out")]) == 1
+        assert re.fullmatch(f"{said}\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("option, value, said", [
+    ("--precision", "int3", "this CPU does not compute in 'int3'; choose from f32.*"),
+    ("--tile", "100", "tiles of 100 that share 64 pixels are impossible; .*"),
+    ("--overlap", "224", "tiles of 224 that share 224 pixels are impossible; .*"),  # the side that it was trained on
+])
+def test_impossible_settings(option, value, said, pictures, capsys):
+    assert main(["predict", str(pictures), option, value, "--out", str(pictures / "out")]) == 1
+    assert re.fullmatch(f"{said}\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("arguments", [
+    ["predict", "x.png"], ["serve"], ["bench", "--size", "100"], ["bench", "--threads", "0"], ["export", "--format", "tflite"],
+])
+def test_what_is_no_command_line(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2 and "usage: anet" in capsys.readouterr().err
+
+
+def test_a_large_picture_is_cut_and_its_parts_are_those_of_the_tiles(steel, network, segmenter):
+    image = np.repeat(np.hstack([steel, steel[::-1]])[:100, :200, None], 3, axis=2)
+    mask, milliseconds = segmenter.timed(image)
+    assert mask.shape == (100, 200) and segmenter.compiled.cache_info().currsize == 1 and milliseconds > 0
+    for rows, columns in ((slice(0, 64), slice(0, 64)), (slice(36, 100), slice(136, 200))):  # of two corners, away from other tiles
+        expected = logits(network, image[rows, columns])
+        corner = np.s_[:40, :40] if rows.start == 0 else np.s_[-40:, -40:]
+        assert not ((expected > 0) != mask[rows, columns])[corner][np.abs(expected[corner]) > 1e-3].any()
+
+
+def test_the_python_interface_gives_what_predict_gives(steel, network, segmenter):
+    image = np.repeat(steel[:60, :50, None], 3, axis=2)
+    mask, expected = segmenter(image), predict(network, image)
+    assert mask.dtype == bool and mask.shape == expected.shape
+    assert not (mask != expected)[np.abs(logits(network, image)) > 1e-3].any()
+    with pytest.raises(ValueError, match=r"the picture is uint8 \(60, 50\); give uint8 \(H, W, 3\), as"):
+        segmenter(image[..., 0])
+
+
+def test_tiles_are_as_large_as_the_pictures_that_the_network_was_trained_on(tmp_path):
+    assert Segmenter("neu-inclusion-random").tile == 224
+    shutil.copy(weights_file("neu-inclusion"), tmp_path / "bolts--A-Net--tuned--split0--seed0.safetensors")
+    assert Segmenter(tmp_path / "bolts--A-Net--tuned--split0--seed0.safetensors").tile == 512
+
+
+@pytest.mark.parametrize("form, name", [("openvino", "anet.xml"), ("onnx", "anet.onnx")])
+def test_an_exported_file_computes_the_same(form, name, tmp_path, capsys):
+    torch.manual_seed(0)
+    network, path = build("A-Net:none").eval(), tmp_path / "new" / name  # the smallest to export
+    weights.save(network, "A-Net:none", tmp_path / "none.safetensors")
+    chosen = ["--weights", str(tmp_path / "none.safetensors"), "--size", "64x96"]
+    assert main(["export", "--format", form, *chosen, "--out", str(path)]) == 0
+    assert capsys.readouterr().out.startswith(f"{path}: from float32 (1, 3, 64, 96), each value / 127.5 - 1, to one logit a pixel")
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 64, 96)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(image)).numpy()
+    model = deployment.compile_for_cpu(openvino.Core().read_model(path), "f32", threads=1)
+    assert np.abs(model(image)[0] - expected).max() < 1e-4
+
+
+def test_export_to_a_file_of_another_kind(tmp_path, capsys):
+    assert main(["export", "--format", "onnx", "--out", str(tmp_path / "anet.xml")]) == 1
+    assert capsys.readouterr().err == f"{tmp_path / 'anet.xml'} cannot hold onnx; give a file that ends in .onnx as --out.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bench_has_a_row_for_each_precision_and_number_of_threads(capsys):
+    assert main(["bench", "--size", "32", "--iterations", "3", "--threads", "1"]) == 0
+    machine, _, _, *rows = capsys.readouterr().out.splitlines()
+    assert "32x32" in machine
+    assert [row.split()[:2] for row in rows] == [[precision, "1"] for precision in deployment.native_precisions()]
+    for median, p5, p95, fps in (map(float, row.split()[2:]) for row in rows):
+        assert 0 < p5 <= median <= p95 and fps > 0
+
+
+def test_trained_weights_are_found_again(squares, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, "short", replace(QUICK, name="short", iterations=3, batch_size=4))
+    assert main(["train", "--dataset", str(squares), "--protocol", "short", "--results", str(tmp_path / "results")]) == 0
+    said = re.search(r"^IoU \d+\.\d\d % on 2 test images; weights in (.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert weights.load(Path(said[1])) and (tmp_path / "results" / "runs" / f"{Path(said[1]).stem}.json").is_file()
+    reader, writer = os.pipe()
+    os.close(reader)  # as "| head" does when it has had enough: quiet, too
+    with monkeypatch.context() as patch, os.fdopen(writer, "w", buffering=1) as closed:
+        patch.setattr(sys, "stdout", closed)
+        assert main(["train", "--dataset", str(squares), "--protocol", "short", "--results", str(tmp_path / "results")]) == 1
+    assert capsys.readouterr().err == ""
+    assert main(["train", "--dataset", "no such set"]) == 1
+    assert capsys.readouterr().err.startswith("unknown data set 'no such set'; known: synthetic, ")
+
+
+def test_an_interrupt_is_quiet(tmp_path):
+    """The installed script, stopped after its first line."""
+    folder = draw(tmp_path / "squares", images=200) / "images"
+    script = Path(sys.executable).with_name("anet")
+    with subprocess.Popen(
+        [script, "predict", folder, "--out", tmp_path / "out", *SMALL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        first = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        rest, said = process.communicate()
+    assert process.returncode == 130 and said == "" and len(rest.splitlines()) < 199
+    assert first["file"] == str(folder / "square 0.png") and not list((tmp_path / "out").glob("*.tmp"))
