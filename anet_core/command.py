@@ -10,10 +10,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
+CALIBRATION = 100  # pictures that int8 takes its ranges from
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -120,7 +120,8 @@ def require_folder(folder: Path) -> None:
 def export(options: argparse.Namespace) -> int:
     """Write a trained network as a file for another runtime.
 
-    Files hold f32: bf16 is what a runtime computes in, and is chosen where the file is loaded.
+    Files hold f32, or for OpenVINO int8, whose ranges are taken from pictures: give some like those that the network will see.
+    bf16 is what a runtime computes in, and is chosen where the file is loaded.
     """
     import warnings
 
@@ -132,23 +133,42 @@ def export(options: argparse.Namespace) -> int:
     out = options.out
     if out.suffix != ENDINGS[options.format] or out.is_dir():
         raise ValueError(f"{out} cannot hold {options.format}; give a file that ends in {ENDINGS[options.format]} as --out.")
+    if (options.precision == "int8") != bool(options.pictures) or (options.precision, options.format) == ("int8", "onnx"):
+        raise ValueError("int8 needs --format openvino and --pictures FOLDER to take its ranges from; f32 needs no pictures.")
     network = load(options.weights)
+    pictures = calibration(options.pictures, options.size) if options.pictures else None
     require_folder(out.parent)
     if options.format == "onnx":
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter warns of its own deprecated calls
         deployment.to_onnx(network, options.size, out)
     else:
-        ov.save_model(deployment.to_openvino(network, options.size), out, compress_to_fp16=False)
+        model = deployment.to_openvino(network, options.size)
+        if pictures is not None:
+            model = deployment.quantise(model, pictures, deployment.FLOATING)
+        ov.save_model(model, out, compress_to_fp16=False)
     height, width = options.size
     print(f"{out}: from float32 (1, 3, {height}, {width}), each value / 127.5 - 1, to one logit a pixel, above 0 for a defect")
     return 0
+
+
+def calibration(folder: Path, size: tuple[int, int]) -> "np.ndarray":
+    """Up to 100 pictures of a folder, resized, as the networks take them: float32 (N, 3, H, W)."""
+    import numpy as np
+    from PIL import Image
+
+    from anet_core.dataset import read_image
+    from anet_core.inference import to_input
+
+    height, width = size
+    paths = pictures_in(folder)[:CALIBRATION]
+    return np.concatenate([to_input(np.asarray(Image.fromarray(read_image(path)).resize((width, height)))) for path in paths])
 
 
 def bench(options: argparse.Namespace) -> int:
     """Time a trained network on this machine, in every precision that it computes natively.
 
     Latency of one picture through OpenVINO in milliseconds (median, 5th and 95th percentile), and pictures a second at the median.
-    All variants take turns. Where the 95th percentile is far from the median, other work disturbed the measurement.
+    The variants take turns of several pictures. Where the 95th percentile is far from the median, other work disturbed the measurement.
     """
     import numpy as np
 
@@ -158,11 +178,12 @@ def bench(options: argparse.Namespace) -> int:
     model = deployment.to_openvino(load(options.weights), options.size)
     image = np.random.default_rng(0).uniform(-1, 1, (1, 3, *options.size)).astype(np.float32)
     functions = {
-        (precision, threads): partial(deployment.compile_for_cpu(model, precision, threads), image)
+        (precision, threads): deployment.runner(deployment.compile_for_cpu(model, precision, threads), image)
         for precision in deployment.native_precisions()
         for threads in ([options.threads] if options.threads else sorted({1, os.cpu_count()}))
     }
-    table = timing.summary(timing.latencies(functions, options.iterations))
+    burst = min(timing.BURST, options.iterations)
+    table = timing.summary(timing.latencies(functions, options.iterations // burst * burst, burst=burst))
     height, width = options.size
     print(f"{timing.cpu_name()}, {height}x{width}, one picture at a time, {options.iterations} of them")
     print(table.rename_axis(["precision", "threads"]).round(2).to_string())
@@ -246,6 +267,8 @@ def parser() -> argparse.ArgumentParser:
 
     one = command(export, weights, size)
     one.add_argument("--format", choices=ENDINGS, required=True)
+    one.add_argument("--precision", choices=("f32", "int8"), default="f32", help="of the file (default: %(default)s)")
+    one.add_argument("--pictures", type=Path, metavar="FOLDER", help="that int8 takes its ranges from")
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help=f"ends in {' or '.join(ENDINGS.values())}")
 
     one = command(bench, weights, threads, size)

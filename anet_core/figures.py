@@ -1,11 +1,14 @@
 """The book's figures: each a function from data to a matplotlib Axes or Figure, in one style."""
 
+from itertools import product
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from anet_core.alt_text import describe
 from anet_core.dataset import Samples
@@ -81,20 +84,66 @@ def latency_front(points: pd.DataFrame) -> Axes:
     """
     _, axes = plt.subplots()
     sns.scatterplot(points, x="median_ms", y="iou", hue="front", style="front", s=80, ax=axes)
-    for name, point in points.iterrows():
-        axes.annotate(name, (point["median_ms"], point["iou"]), (5, 4), textcoords="offset points", fontsize=8)
     axes.set(xscale="log", xlabel="milliseconds a picture, float32", ylabel="printed IoU (%)")
+    name_points(axes, points[["median_ms", "iou"]])
     return axes
 
 
-def cost_bubbles(points: pd.DataFrame, cost: str, iou: str, size: str, axes: Axes) -> Axes:
-    """IoU against cost, a labelled bubble a network (index of points); the paper's Fig. 1.
+def cost_bubbles(points: pd.DataFrame) -> Axes:
+    """IoU against cost, the paper's Fig. 1: a bubble a network at the work that it does, a line to it from what is printed.
 
     Args:
-        cost, iou, size: columns of points: MACs in G (drawn on a logarithmic axis), percent, parameters in M.
+        points: by network; ``printed`` and ``true`` MACs in G, ``iou`` in percent, ``parameters`` in M (area of the bubble), ``group``.
     """
-    sns.scatterplot(points, x=cost, y=iou, hue="group", size=size, sizes=(20, 900), alpha=0.6, legend=False, ax=axes)
-    for name, point in points.iterrows():
-        axes.annotate(name, (point[cost], point[iou]), (0, 5), textcoords="offset points", fontsize=7, ha="center")
+    _, axes = plt.subplots(figsize=(8, 5))
+    for i, (group, rows) in enumerate(points.groupby("group", sort=False)):
+        axes.scatter(rows["true"], rows["iou"], 15 + 8 * rows["parameters"], color=f"C{i}", alpha=0.6)
+        axes.plot([], [], "o", color=f"C{i}", label=group)
+    axes.hlines(points["iou"], points["true"], points["printed"], color="0.5", linewidth=1, zorder=1)
+    axes.plot(points["printed"], points["iou"], "|", color="0.3", label="as printed")
     axes.set(xscale="log", xlabel="MACs of a 224x224 picture (G)", ylabel="printed IoU (%)")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(0.12)
+    axes.legend(loc="lower left")
+    name_points(axes, points[["true", "iou"]])
     return axes
+
+
+def name_points(axes: Axes, points: pd.DataFrame) -> None:
+    """The name (index) of each point (x, y), beside it and as near as it touches no other point and no name before it."""
+    taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in axes.transData.transform(points)]
+    around = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
+    for name, point in points.sort_values(points.columns[1]).iterrows():
+        text = axes.annotate(name, point, (0, 0), textcoords="offset points", fontsize=8)
+        for far, (x, y) in product((5, 10, 15, 20, 25), around):
+            text.set(position=(far * x, far * y), ha=("center", "left", "right")[x], va=("center", "bottom", "top")[y])
+            extent = text.get_window_extent().padded(2)
+            if not any(extent.overlaps(other) for other in taken):
+                break
+        taken.append(extent)
+
+
+def ways(estimates: pd.DataFrame, order: list[str]) -> Figure:
+    """IoU with its interval by the way a network was trained, a panel a data set; dashed is what the paper prints.
+
+    Args:
+        estimates: columns dataset, way, iou, low, high, printed; IoU in percent.
+        order: of the ways, from top to bottom.
+    """
+    datasets = list(estimates["dataset"].unique())
+    size = (3.2 + 2.2 * len(datasets), 0.45 * len(order) + 1.1)
+    figure, panels = plt.subplots(1, len(datasets), figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
+    for axes, dataset in zip(panels[0], datasets):
+        rows = estimates[estimates["dataset"] == dataset].set_index("way").reindex(order).reset_index()
+        printed = rows["printed"].max()
+        axes.errorbar(rows["iou"], rows.index, xerr=[rows["iou"] - rows["low"], rows["high"] - rows["iou"]], fmt="o", capsize=3)
+        axes.axvline(printed, color="0.3", linestyle="--")
+        for height, iou in rows["iou"].items():
+            place, offset, text = (printed, (5, 5), "not run") if np.isnan(iou) else (iou, (0, 6), f"{iou:.1f}")
+            axes.annotate(
+                text, (place, height), offset, textcoords="offset points", ha="left" if offset[0] else "center", fontsize=9,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0},
+            )
+        axes.set(xlabel="IoU (%)", yticks=rows.index, yticklabels=order, ylim=(len(order) - 0.4, -0.7))
+        axes.set_title(f"{dataset}\ndashed: printed, {printed:.2f} %", fontsize=10)
+    return figure

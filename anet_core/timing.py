@@ -13,6 +13,8 @@ import pandas as pd
 from anet_core.records import RESULTS
 from anet_core.statistics import RESAMPLES
 
+BURST = 10  # calls in a row of one network
+
 
 def latencies(functions: dict[str, Callable[[], object]], iterations: int, warmup: int = 10, burst: int = 1) -> pd.DataFrame:
     """Milliseconds of each call, the functions taking turns so that a drift of the machine falls on all alike.

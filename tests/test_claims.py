@@ -5,13 +5,16 @@ import re
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from anet_core import claims, records, statistics, structure
 from anet_core.claims.comparisons import CONFIRMED, CONTRADICTS, EXACT, NEAR, NOT_RUN, OTHER_MASKS, REFUTED, UNDECIDED
 from anet_core.claims.evidence import Evidence
 from anet_core.claims.table import html
 from anet_core.paper.cells import PLACES, Claim, cell_id, cells
+from anet_core.tables import paper_table, show
 
 from conftest import ROOT
 
@@ -99,6 +102,32 @@ def test_the_table_has_an_anchor_for_every_claim(ledger):
     anchors = re.findall(r'<tr id="([^"]+)">', html(ledger))
     assert anchors == ledger.index.tolist() and cell_id("table3_neu", "DeepLabV3+", "params_m") in anchors
     assert all(re.fullmatch(r"[a-z0-9-]+", anchor) for anchor in anchors)
+
+
+def rows(table):
+    """Heads and cells of a shown table, without their tags."""
+    return [[cell.text for cell in row.find_all(("th", "td"))] for row in BeautifulSoup(table.data, "html.parser").find_all("tr")]
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_every_number_of_a_printed_table_leads_to_its_claim(name):
+    links = BeautifulSoup(paper_table(name).data, "html.parser").find_all("a")
+    expected = {f"claims.html#{key}": claim.printed for key, claim in cells().items() if claim.where == PLACES[name]}
+    assert {link["href"]: link.text for link in links} == expected
+
+
+def test_a_table_shows_printed_digits_and_intervals():
+    table = pd.DataFrame({
+        "count": [389768, 3], "printed": [76.08, np.nan], "IoU": [50.123, np.nan], "low": [40, np.nan], "high": [60.5, np.nan],
+        "less A-Net": [2, -1.5], "low ": [np.nan, -2], "high ": [np.nan, 0.25], "nothing": [None, None],
+    }, index=pd.Index(["A-Net:light", "NoNet"], name="network"))
+    shown = show(table, {"printed": "iou/neu-patches"}, decimals=1)
+    assert rows(shown) == [
+        ["network", "count", "printed", "IoU", "less A-Net"],
+        ["A-Net:light", "389768", "76.08", "50.1 (40.0 to 60.5)", "2.0"],
+        ["NoNet", "3", "", "", "-1.5 (-2.0 to 0.2)"],
+    ]
+    assert [link["href"] for link in BeautifulSoup(shown.data, "html.parser").find_all("a")] == ["claims.html#table2-a-net-light-neu-patches"]
 
 
 def test_a_claim_whose_computation_fails_stops_the_ledger_and_is_named(results, monkeypatch):

@@ -198,6 +198,19 @@ def test_an_exported_file_computes_the_same(form, name, tmp_path, capsys):
     assert np.abs(model(image)[0] - expected).max() < 1e-4
 
 
+def test_int8_takes_its_ranges_from_pictures(tmp_path, capsys):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / "a.png")
+    torch.manual_seed(0)
+    weights.save(build("A-Net:none"), "A-Net:none", tmp_path / "none.safetensors")
+    chosen = ["--weights", str(tmp_path / "none.safetensors"), "--size", "32", "--precision", "int8"]
+    path = tmp_path / "anet.xml"
+    assert main(["export", "--format", "openvino", *chosen, "--pictures", str(tmp_path / "a.png"), "--out", str(path)]) == 0
+    assert any(operator.get_type_name() == "FakeQuantize" for operator in openvino.Core().read_model(path).get_ops())
+    capsys.readouterr()
+    assert main(["export", "--format", "openvino", *chosen, "--out", str(path)]) == 1
+    assert capsys.readouterr().err == "int8 needs --format openvino and --pictures FOLDER to take its ranges from; f32 needs no pictures.\n"
+
+
 def test_export_to_a_file_of_another_kind(tmp_path, capsys):
     assert main(["export", "--format", "onnx", "--out", str(tmp_path / "anet.xml")]) == 1
     assert capsys.readouterr().err == f"{tmp_path / 'anet.xml'} cannot hold onnx; give a file that ends in .onnx as --out.\n"

@@ -1,11 +1,13 @@
 from functools import cache
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from anet_core import ANet, build, complexity
+from anet_core import ANet, build, complexity, figures
 from anet_core.blocks import CatBlock, DownBlock, LightBlock, SegHead, UpBlock, WideBlock
 from anet_core.dataflow import block_around, blocks, operations, stage_table, stages
 from anet_core.drawing import block, canvas, describe, kinds, network
@@ -191,3 +193,25 @@ def test_drawing_leaves_the_network_alone():
         model = ANet()
     network(model, SIZE)
     assert model.training and next(model.parameters()).device.type == "cpu" and not any(m._forward_hooks for m in model.modules())
+
+
+def test_names_of_bubbles_touch_no_other_name_and_no_point():
+    rng = np.random.default_rng(0)
+    points = pd.DataFrame({
+        "true": 10 ** rng.uniform(-1, 2, 15), "iou": rng.uniform(55, 60, 15), "parameters": 1.0, "group": "light",
+    }, index=[f"Network {i}" for i in range(15)])
+    axes = figures.cost_bubbles(points.assign(printed=2 * points["true"]))
+    axes.figure.canvas.draw()
+    assert sorted(texts(axes)) == sorted(points.index)
+    extents = [text.get_window_extent() for text in axes.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(extents) for b in extents[:i])
+    assert not any(extent.contains(*point) for extent in extents for point in axes.transData.transform(points[["true", "iou"]]))
+
+
+def test_what_was_not_run_is_not_drawn():
+    run = {"dataset": "bolts", "way": "by chance", "iou": 70.25, "low": 60, "high": 80, "printed": 65.5}
+    figure = figures.ways(pd.DataFrame([run, run | {"dataset": "nuts", "printed": 40}]), ["by chance", "by surface"])
+    assert [texts(axes) for axes in figure.axes] == [["70.2", "not run"]] * 2
+    assert [axes.get_title().split("\n") for axes in figure.axes] == [
+        ["bolts", "dashed: printed, 65.50 %"], ["nuts", "dashed: printed, 40.00 %"]]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["by chance", "by surface"]

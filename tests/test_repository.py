@@ -8,9 +8,14 @@ import yaml
 from packaging.requirements import Requirement
 
 from anet_core import build, complexity, records
+from anet_core.grid import NEU
 from anet_core.paper import printed_iou
+from anet_core.statistics import bootstrap_iou_pooled
 
 from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "workflow"))
+import answer  # noqa: E402
 
 
 def lock():
@@ -38,13 +43,24 @@ def test_the_running_environment_is_the_lock():
     assert different == []
 
 
-def test_the_answer_in_the_readme_is_the_recorded_one():
-    answer = (ROOT / "README.md").read_text().split("**Does it hold up?**")[1].split("\n\n")[0]
-    stated = [f"{complexity.parameters(build('A-Net')):,} parameters", f"prints {printed_iou('A-Net', 'neu-inclusion')} %"]
-    for dataset, protocol in (("neu-inclusion-random", "printed"), ("neu-inclusion-random", "tuned"), ("neu-inclusion", "tuned")):
-        record = records.read(ROOT / "results" / "runs" / f"{records.run_name('A-Net', dataset, protocol)}.json")
-        stated += [f"{record['iou_pooled']:.1f} %", f"{record['learning_rate']:g}"]
-    assert [figure for figure in stated if figure not in " ".join(answer.split())] == []
+def test_every_number_in_the_answer_of_the_readme_is_recorded_or_counted():
+    text = (ROOT / "README.md").read_text().split("**Does it hold up?**")[1].split("\n\n")[0]
+    stated = set(re.findall(r"\d[\d,]*(?:\.\d+)?", text))
+    runs = [
+        records.read(ROOT / "results" / "runs" / f"{records.run_name('A-Net', dataset, protocol)}.json")
+        for dataset, protocol in (("neu-inclusion-random", "printed"), ("neu-inclusion-random", "tuned"), *((name, "tuned") for name in NEU))
+    ]
+    expected = {f"{run['iou_pooled']:.1f}" for run in runs} | {f"{run['learning_rate']:g}" for run in runs}
+    expected |= {f"{complexity.parameters(build('A-Net')):,}", *(f"{printed_iou('A-Net', name)}" for name in NEU)}
+    intervals = {f"{end:.1f}" for run in runs for end in bootstrap_iou_pooled(run)}
+    assert expected <= stated <= expected | intervals
+
+
+def test_the_figure_of_the_readme_is_that_of_the_recorded_runs(tmp_path):
+    answer.draw(tmp_path / "answer.svg")
+    assert (tmp_path / "answer.svg").read_text() == answer.FILE.read_text(), "run python workflow/answer.py"
+    shown = (ROOT / "README.md").read_text().split("![")[1].split("](")[1].split(")")[0]
+    assert ROOT / shown == answer.FILE
 
 
 def test_the_table_of_contents_lists_every_page():

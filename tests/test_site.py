@@ -163,6 +163,35 @@ def test_the_long_tables_of_the_book_sort(tab):
     assert head.count() == 1 and head.get_attribute("aria-sort") == "ascending"
 
 
+def test_digits_are_grouped_where_a_column_is_of_numbers(tab, tmp_path):
+    rows = "".join(f"<tr><th>row</th><td>{n}</td><td><a href='#x'>{n}</a></td><td>run {n}</td></tr>" for n in ("389768", "-1251.25309", "99", "0.12345"))
+    (tmp_path / "made.html").write_text(MADE_TABLE.format(script=(HTML / "_static" / "tables.js").as_uri(), rows=rows))
+    tab.goto((tmp_path / "made.html").as_uri())
+    grouped = ["389,768", "-1,251.25309", "99", "0.12345"]
+    assert column(tab, 2) == column(tab, 3) == grouped and tab.locator("td a").all_inner_texts() == grouped
+    assert column(tab, 4)[0] == "run 389768"
+
+
+PRINTED = re.compile(r"printed( \(\w\)| height)?")  # heads of columns that hold what the paper prints
+
+
+def test_every_printed_number_leads_to_its_row_of_the_ledger():
+    soups = {page: BeautifulSoup((HTML / f"{page}.html").read_text(), "html.parser") for page in BUILT}
+    printed = {row["id"]: row.find_all("td")[2].text for row in soups["claims"].select("table.ledger tbody tr")}
+    linked, bare = set(), []
+    for page in ("paper_tables", "network", "blocks", *(page for page in BUILT if page.startswith(("complexity", "comparison", "ablation")))):
+        for table in soups[page].select(".cell_output table"):
+            heads = [head.text for head in table.select("thead th")]
+            for row in table.select("tbody tr"):
+                cells = zip(heads, row.find_all(("th", "td")), strict=True)
+                bare += [(page, row.text) for head, cell in cells if PRINTED.fullmatch(head) and cell.text and not cell.a]
+            for link in table.select("a[href^='claims.html#']"):
+                claim = link["href"].partition("#")[2]
+                assert printed[claim].split()[0] == link.text, (page, claim)
+                linked.add(page)
+    assert bare == [] and {"paper_tables", "network", "blocks", "complexity_audit", "comparison-neu-inclusion"} <= linked
+
+
 def test_every_picture_is_described():
     """Where a page's notebook held no description, docutils puts the file's name, and matplotlib the figure's size."""
     nameless = [

@@ -25,10 +25,10 @@ from torch import nn
 
 from anet_core import build, deployment, records, timing, weights
 from anet_core.paper import table
+from anet_core.timing import BURST
 from data_prep import synthetic
 
 SIZE = 224
-BURST = 10
 REWRITTEN = "A-Net, rewritten"
 OTHER_RUNTIMES = 5  # times fewer iterations for onnxruntime and torch, which are several times slower
 
@@ -62,9 +62,7 @@ def openvino_functions(exported: dict[tuple[str, str], ov.Model], threads: int, 
     functions = {}
     for (name, precision), model in exported.items():
         floating = precision if precision != "int8" else deployment.native_precisions()[-1]
-        request = deployment.compile_for_cpu(model, floating, threads).create_infer_request()
-        request.set_input_tensor(ov.Tensor(image, shared_memory=True))
-        functions["OpenVINO", name, precision, threads] = request.infer
+        functions["OpenVINO", name, precision, threads] = deployment.runner(deployment.compile_for_cpu(model, floating, threads), image)
     return functions
 
 

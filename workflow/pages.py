@@ -38,6 +38,7 @@ PAGES: dict[str, tuple[str, dict]] = {
     "comparison-synthetic": ("comparison", {"dataset": "synthetic"}),
     **{f"comparison-{name}": ("comparison", {"dataset": name, "protocol": "tuned", "train": [], "pictures": False}) for name in NEU},
     "paper_tables": ("paper_tables", {}),
+    "runs": ("runs", {}),
     "timing": ("timing", {}),
     "deployment": ("deployment", {}),
     "quantisation": ("quantisation", {}),

@@ -26,15 +26,6 @@ def printed_iou(model: str, dataset: str) -> float | None:
 
     A data set may be one of our variants of a printed one, as neu-inclusion-random: the same pictures.
     """
-    from anet_core.registry import ABLATION
+    from anet_core.paper.cells import iou_on, printed
 
-    column = dataset.removesuffix("-random").removesuffix("-proposed").replace("-", "_")
-    if model in ABLATION and model != "A-Net":
-        rows = table("table2_ablation")
-        components = rows[["light_block", "wide_block", "jump_connection", "seg_head"]].astype(bool)
-        rows = rows[(components == list(ABLATION[model].values())).all(axis=1)]
-    else:
-        rows = table("table4_dagm" if dataset.startswith("dagm") else "table3_neu").query("method == @model")
-    if column not in rows or rows.empty or rows[column].isna().all():
-        return None
-    return float(rows[column].iloc[0])
+    return printed(iou_on(dataset), model)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from anet_core.grid import NEU
+from anet_core.grid import NEU, VARIANTS
 from anet_core.registry import ABLATION
 
 DAGM = tuple(f"dagm-class{k}" for k in range(7, 11))
@@ -97,6 +97,11 @@ def cells() -> dict[str, Claim]:
 def cell_of() -> dict[tuple[str, ...], Claim]:
     """The printed cell of a quantity and a network; of A-Net's, which stand in Tables II and III, the latter."""
     return {tuple(cell.check.split()[1:]): cell for cell in cells().values() if cell.check.startswith("value")}
+
+
+def iou_on(dataset: str) -> str:
+    """The quantity that the paper prints for a data set; a variant of one, as neu-inclusion-random, shows the same pictures."""
+    return f"iou/{next((dataset.removesuffix(variant) for variant in VARIANTS if dataset.endswith(variant)), dataset)}"
 
 
 def printed(quantity: str, network: str) -> float | None:

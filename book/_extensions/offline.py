@@ -12,6 +12,7 @@ REPAIRS = {
     r'<div role="list" (?=class="citation-list")': "<div ",  # of docutils; to ARIA its entries are none of a list
     r'<summary>(?=<span class="toctree-toggle")': '<summary aria-label="chapters under this one">',  # of the theme; without a name
 }
+PAGE_LINK = re.compile(r'href="([\w-]+)\.html(?:#([\w-]+))?"')  # of tables of notebooks, which Sphinx does not look into
 
 
 def add_mathjax(app: Sphinx, config: Config) -> None:
@@ -26,12 +27,14 @@ def leave_out_thebe(app: Sphinx, page: str, template: str, context: dict, doctre
 
 
 def repair_pages(app: Sphinx, error: Exception | None) -> None:
-    """Replace in the built pages what REPAIRS names."""
+    """Replace in the built pages what REPAIRS names; where all are one page, links between pages stay in it."""
     if error is None and app.builder.format == "html":
         for page in Path(app.outdir).glob("*.html"):
             text = built = page.read_text()
             for pattern, replacement in REPAIRS.items():
                 text = re.sub(pattern, replacement, text)
+            if app.builder.name == "singlehtml":
+                text = PAGE_LINK.sub(lambda link: f'href="#{link[2] or "document-" + link[1]}"', text)
             if text != built:
                 page.write_text(text)
 

@@ -39,6 +39,12 @@ function isNumeric(body, column) {
   return values.length > 0 && values.every((value) => NUMBER.test(value));
 }
 
+// 389768 as 389,768, in the words of a cell and of the links in it.
+function groupDigits(cell) {
+  const words = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+  while (words.nextNode()) words.currentNode.data = words.currentNode.data.replace(/(?<![\d.,])\d{4,}/g, (digits) => (+digits).toLocaleString("en"));
+}
+
 function makeSortable(body, columns, column, numeric) {
   const rows = [...body.rows], head = columns[column], button = document.createElement("button");
   button.type = "button";
@@ -86,7 +92,11 @@ addEventListener("DOMContentLoaded", () => {
     if (!body || body.querySelector("[rowspan]:not([rowspan='1']), [colspan]:not([colspan='1'])")) continue;
     columns.forEach((head, column) => {
       const numeric = isNumeric(body, column);
-      for (const cell of numeric ? [head, ...[...body.rows].map((row) => row.cells[column])] : []) cell.classList.add("number");
+      if (numeric) {
+        const cells = [...body.rows].map((row) => row.cells[column]).filter(Boolean);
+        for (const cell of [head, ...cells]) cell.classList.add("number");
+        cells.forEach(groupDigits);
+      }
       if (body.rows.length > SORTED_ROWS) makeSortable(body, columns, column, numeric);
     });
     if (body.rows.length > FILTERED_ROWS) addFilter(table, columns, new URLSearchParams(location.search));
