@@ -10,8 +10,9 @@ CHROMIUM ?= chromium
 DEMO := book/extra/demo/built/about.js
 DEMO_WEIGHTS := results/weights/neu-inclusion--A-Net--tuned--split0--seed0.safetensors
 STRICT := -W -n --keep-going --all
+PROFILE ?= local
 
-.PHONY: book pages site demo serve pdf test test-networks test-rest clean
+.PHONY: book pages site demo serve pdf resume bench test test-networks test-rest clean
 
 book: .venv/installed  ## execute the notebooks on the embedded data and build the book
 	python workflow/pages.py --embedded
@@ -39,6 +40,14 @@ pdf: .venv/installed  ## print the committed pages to book/_build/book.pdf with 
 	$(CHROMIUM) --headless --no-sandbox --disable-gpu --virtual-time-budget=60000 --no-pdf-header-footer \
 		--print-to-pdf=book/_build/book.pdf "file://$(CURDIR)/book/_build/singlehtml/index.html"
 
+resume: .venv/workflow  ## run what the grid and the pages lack, from where it stopped; PROFILE=slurm for a cluster
+	snakemake --unlock
+	snakemake --workflow-profile $(PROFILE)
+
+bench: .venv/installed  ## latencies of the networks, and the training step beside a plain loop; on a machine that does nothing else
+	python workflow/fig7.py
+	python workflow/training_speed.py
+
 test: .venv/installed  ## tests, checked notebook cells, strict build of the book and the book in a browser; two halves at once, one core each
 	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --output-sync --jobs 2 test-networks test-rest
 
@@ -59,4 +68,8 @@ clean:  ## remove what is built and the records of quick runs
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+.venv/workflow: .venv/installed workflow/requirements.txt
+	$(BIN)/pip install --quiet --requirement workflow/requirements.txt
 	@touch $@

@@ -19,22 +19,25 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
+from safetensors import SafetensorError
 
 from anet_core import records
 from anet_core.complexity import true_macs
 from anet_core.dataset import manifest_sha256
 from anet_core.grid import GRID, Cell
 from anet_core.protocol import protocol
-from anet_core.registry import build
+from anet_core.registry import build, names
 from anet_core.run import processor, run
 from anet_core.training import TimeUp
 from data_prep import locate
+from data_prep.format import read_manifest, sha256
 
 
 def selected(pattern: str | None) -> list[Cell]:
@@ -51,13 +54,17 @@ def record_path(cell: Cell, results: Path) -> Path:
 
 
 @contextmanager
-def claim(cell: Cell, results: Path) -> Iterator[bool]:
-    """Whether this process may run a cell: it holds the lock on the cell's claim file until the block ends."""
+def claim(cell: Cell, results: Path, wait: bool = False) -> Iterator[bool]:
+    """Whether this process may run a cell: it holds the lock on the cell's claim file until the block ends.
+
+    Args:
+        wait: until the process that holds it has ended, rather than to be told no.
+    """
     path = results / "checkpoints" / f"{cell.name}.claim"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
             return
@@ -75,6 +82,19 @@ def state(cell: Cell, results: Path) -> str:
         return "missing" if free else "running"
 
 
+def stopped(cell: Cell, results: Path) -> str | None:
+    """How far a cell came that no worker holds, or what is wrong with its checkpoint; None where it has none."""
+    checkpoint = results / "checkpoints" / f"{cell.name}.pt"
+    if not checkpoint.exists():
+        return None
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        done, total = len(state["losses"]), state["identity"]["protocol"]["iterations"]
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, UnpicklingError) as error:
+        return f"faulty   {checkpoint} is damaged ({type(error).__name__}); delete it to start that cell afresh."
+    return f"stopped  {cell.name} at iteration {done} of {total}; run resumes it"
+
+
 def fault(path: Path) -> str | None:
     """What is wrong with a record: damaged, under another name, or made from data that has changed since."""
     try:
@@ -84,12 +104,28 @@ def fault(path: Path) -> str | None:
     name = records.run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
     if name != path.stem:
         return f"{path} holds the run {name}; rename or delete it."
+    if record["model"] not in names():
+        return f"{path} is of an unknown network, {record['model']!r}; delete it."
+    if not len(record["losses"]) == record["iterations"] > 0:
+        return f"{path} holds {len(record['losses'])} losses of {record['iterations']} iterations; delete it and run that cell again."
     try:
         folder = locate(record["dataset"])
     except (ValueError, OSError):
         return None  # its data is not here to compare with
-    if record["manifest_sha256"] != manifest_sha256(folder):
-        return f"{path} was made from other data than {folder} holds now; delete it or restore the data."
+    try:
+        same = record["manifest_sha256"] == manifest_sha256(folder)
+    except (ValueError, OSError) as error:
+        return f"{path} cannot be compared with its data: {error}"
+    return None if same else f"{path} was made from other data than {folder} holds now; delete it or restore the data."
+
+
+def changed(folder: Path) -> str | None:
+    """The first file of a data set that is not the one its manifest describes, in one sentence."""
+    for row in read_manifest(folder):
+        for kind in ("image", "mask"):
+            path = folder / f"{kind}s" / f"{row['id']}.png"
+            if not path.is_file() or sha256(path) != row[f"{kind}_sha256"]:
+                return f"{path} is not the file that the records on {folder.name} were made from; restore it."
     return None
 
 
@@ -121,7 +157,10 @@ def macs(model: str) -> int:
 
 
 def status(cells: list[Cell], results: Path, device: str) -> None:
-    """Print how many cells are done, running and missing, the time that the missing ones need, and every faulty record."""
+    """Print how many cells are done, running and missing, the time that the missing ones need, and every faulty file.
+
+    A cell whose worker was lost is missing, and named with the iteration that it resumes from.
+    """
     states = {cell: state(cell, results) for cell in cells}
     missing = [cell for cell in cells if states[cell] == "missing"]
     count = Counter(states.values())
@@ -129,20 +168,38 @@ def status(cells: list[Cell], results: Path, device: str) -> None:
     for cell in cells:
         if states[cell] == "running":
             print(f"running  {cell.name}")
+    for cell in missing:
+        if line := stopped(cell, results):
+            print(line)
     if missing:
         seconds = seconds_needed(missing, results, device)
         estimate = f"about {seconds / 3600:.1f} hours here" if seconds else "no run recorded here to estimate from"
         print(f"next     {missing[0].name}; all that is missing: {estimate}")
+    folders = set()
     for path in sorted((results / "runs").glob("*.json")):
         if wrong := fault(path):
             print(f"faulty   {wrong}")
+            continue
+        with suppress(ValueError, OSError):  # its data is not here
+            folders.add(locate(records.read(path)["dataset"]))
+    for folder in sorted(folders):
+        if wrong := changed(folder):
+            print(f"faulty   {wrong}")
+    for path in sorted(results.glob("*/*.tmp")):
+        if not any(states[cell] == "running" and path.name.startswith(f"{cell.name}.") for cell in cells):
+            print(f"faulty   {path} was cut short while it was written; delete it, it counts for nothing.")
 
 
-def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | None) -> None:
-    """Run the missing cells that no other worker holds, in order, until done or out of time."""
+def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | None, wait: bool = False) -> int:
+    """Run the missing cells in order, until done or out of time; those of other workers are left out or waited for.
+
+    Returns:
+        how many failed, each with a sentence on why; a full disk or a missing data set ends a cell, not the others.
+    """
     deadline = time.monotonic() + 60 * minutes if minutes is not None else None
+    failed = 0
     for cell in cells:
-        with claim(cell, results) as free:
+        with claim(cell, results, wait) as free:
             if not free or record_path(cell, results).exists():
                 continue
             print(cell.name, flush=True)
@@ -153,7 +210,11 @@ def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | No
                 )
             except TimeUp:
                 print("out of time; the checkpoint of this cell is written")
-                return
+                break
+            except (ValueError, OSError, RuntimeError, SafetensorError) as error:  # a full disk is any of the last three
+                print(f"failed   {cell.name}: {' '.join(str(error).split())}", file=sys.stderr)
+                failed += 1
+    return failed
 
 
 def export_records(path: Path, results: Path) -> int:
@@ -202,6 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", type=Path, nargs="?", help="the tar file of export and import")
     parser.add_argument("--only", help="a shell pattern of cell names")
     parser.add_argument("--minutes", type=float, help="stop cleanly after this time")
+    parser.add_argument("--wait", action="store_true", help="wait for a cell that another worker holds instead of leaving it out")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--results", type=Path, default=records.RESULTS)
     options = parser.parse_args(arguments)
@@ -216,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
             added, refused = import_records(options.file, options.results)
             print(f"{added} records added, {len(refused)} refused", *refused, sep="\n")
         elif options.command == "run":
-            run_cells(selected(options.only), options.results, options.device, options.minutes)
+            return min(1, run_cells(selected(options.only), options.results, options.device, options.minutes, options.wait))
         elif options.command == "next":
             print(next((cell.name for cell in selected(options.only) if state(cell, options.results) == "missing"), "nothing is missing"))
         else:

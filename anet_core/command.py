@@ -183,9 +183,10 @@ def bench(options: argparse.Namespace) -> int:
         for threads in ([options.threads] if options.threads else sorted({1, os.cpu_count()}))
     }
     burst = min(timing.BURST, options.iterations)
-    table = timing.summary(timing.latencies(functions, options.iterations // burst * burst, burst=burst))
+    iterations = options.iterations // burst * burst
+    table = timing.summary(timing.latencies(functions, iterations, burst=burst))
     height, width = options.size
-    print(f"{timing.cpu_name()}, {height}x{width}, one picture at a time, {options.iterations} of them")
+    print(f"{timing.cpu_name()}, {height}x{width}, one picture at a time, {iterations} of them")
     print(table.rename_axis(["precision", "threads"]).round(2).to_string())
     return 0
 

@@ -65,25 +65,26 @@ def to_onnx(model: nn.Module, size: int | tuple[int, int] | None, path: Path) ->
 
 
 def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) -> ov.Model:
-    """The model with the weights and inputs of its convolutions in eight bits, by nncf.
+    """The model in eight bits, weights and inputs of convolutions above all, as nncf makes it of itself.
 
     Args:
         images: what the network takes, float32 (N, 3, H, W): pictures like those it will see, which set the ranges of the
             inputs; 100 are enough.
-        floating: beginnings of the names of modules (see ``place``) whose convolutions stay as they are.
+        floating: modules (see ``place``) that stay as they are, with all that is in them.
     """
     import nncf
 
     nncf.set_log_level(logging.ERROR)
     kept = [
         operator.get_friendly_name() for operator in model.get_ops()
-        if operator.get_type_name() in CONVOLUTIONS and place(operator).startswith(tuple(floating))
+        if operator.get_type_name() not in ("Constant", "Parameter", "Result")
+        and f"{place(operator)}.".startswith(tuple(f"{module}." for module in floating))
     ]
     # Bias correction is for networks that lose without it; on A-Net it changes nothing and takes half of the time.
     settings = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
     return nncf.quantize(
         model.clone(), nncf.Dataset(list(images[:, None])), subset_size=len(images),
-        ignored_scope=nncf.IgnoredScope(names=kept), advanced_parameters=settings,
+        ignored_scope=nncf.IgnoredScope(names=kept, validate=False), advanced_parameters=settings,
     )
 
 

@@ -61,18 +61,7 @@ def train(
     losses, seconds = resume(checkpoint, identity, model, optimizer)
     started = time.perf_counter() - seconds
     for t in range(len(losses), protocol.iterations):
-        batch = batch_indices(t, protocol.batch_size, len(samples.ids), seed)
-        torch.manual_seed(seed * 1_000_000 + t)
-        image, mask = augment(images[batch], masks[batch])
-        for group in optimizer.param_groups:
-            group["lr"] = protocol.learning_rate_at(t)
-        with torch.autocast(device, torch.bfloat16, enabled=bf16), fast_prelu(model):
-            logits = model(normalise(image).to(memory_format=torch.channels_last))
-        loss = total_loss(model, logits, mask, protocol.loss_reduction)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+        losses.append(step(model, optimizer, images, masks, protocol, seed, t, bf16))
         seconds = time.perf_counter() - started
         late = checkpoint and deadline and time.monotonic() > deadline
         if checkpoint and (late or (t + 1) % CHECKPOINT_EVERY == 0):
@@ -82,6 +71,24 @@ def train(
         if progress:
             print_progress(t + 1, protocol.iterations, losses[-1], seconds)
     return losses, seconds
+
+
+def step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, masks: Tensor, protocol: Protocol, seed: int, t: int, bf16: bool,
+) -> float:
+    """Iteration t on its batch of all training images and masks, as ``to_tensors`` gives them; its loss."""
+    batch = batch_indices(t, protocol.batch_size, len(images), seed)
+    torch.manual_seed(seed * 1_000_000 + t)
+    image, mask = augment(images[batch], masks[batch])
+    for group in optimizer.param_groups:
+        group["lr"] = protocol.learning_rate_at(t)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16), fast_prelu(model):
+        logits = model(normalise(image).to(memory_format=torch.channels_last))
+    loss = total_loss(model, logits, mask, protocol.loss_reduction)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
 
 
 def evaluate(model: nn.Module, samples: Samples, batch_size: int = 10) -> dict:

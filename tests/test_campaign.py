@@ -1,9 +1,11 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tarfile
+import threading
 
 import pytest
 
@@ -38,9 +40,25 @@ def test_the_grid_names_known_things_once():
 def test_out_of_time_stops_cleanly_and_goes_on_later(toy, capsys):
     assert call("run", "--minutes", "0.01", results=toy) == 0
     assert "out of time" in capsys.readouterr().out
-    assert len(list(toy.glob("checkpoints/*.pt"))) == 1 and not list(toy.glob("runs/*"))
+    [checkpoint] = toy.glob("checkpoints/*.pt")
+    assert not list(toy.glob("runs/*"))
     call("status", results=toy)
-    assert "2 cells: 0 done, 0 running, 2 missing" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "2 cells: 0 done, 0 running, 2 missing" in out
+    assert re.search(rf"^stopped  {CELL.name} at iteration \d+ of 120; run resumes it$", out, re.MULTILINE)
+
+    for kept in (100_000, 1000, 0):
+        checkpoint.write_bytes(checkpoint.read_bytes()[:kept])
+        call("status", results=toy)
+        assert f"faulty   {checkpoint} is damaged" in capsys.readouterr().out
+
+
+def test_a_cell_that_fails_does_not_keep_the_others_from_running(toy, monkeypatch, capsys):
+    monkeypatch.setattr(campaign, "GRID", [Cell("A-Net", "rust", "quick"), CELL])
+    assert call("run", "--minutes", "0", results=toy) == 1
+    captured = capsys.readouterr()
+    assert "failed   rust--A-Net--quick--split0--seed0: unknown data set 'rust'" in captured.err and "out of time" in captured.out
+    assert [path.stem for path in toy.glob("checkpoints/*.pt")] == [CELL.name]
 
 
 def test_a_worker_holds_its_cell_until_it_dies(toy, capsys):
@@ -56,8 +74,10 @@ def test_a_worker_holds_its_cell_until_it_dies(toy, capsys):
     assert campaign.state(CELL, toy) == "running"
     with campaign.claim(CELL, toy) as free:
         assert not free
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
+    threading.Timer(0.5, worker.send_signal, [signal.SIGKILL]).start()
+    with campaign.claim(CELL, toy, wait=True) as free:
+        assert free and worker.wait() == -signal.SIGKILL
+        assert campaign.state(CELL, toy) == "running"
     assert campaign.state(CELL, toy) == "missing"
 
 
@@ -83,16 +103,77 @@ def test_a_record_is_never_run_again(one_record, capsys):
     assert "1 done, 0 running, 1 missing" in out and "hours here" in out
 
 
-def test_faulty_records_are_named(one_record, capsys, squares):
+def test_faulty_records_are_named(one_record, capsys):
     path = campaign.record_path(CELL, one_record)
+    record = records.read(path)
     path.with_name("foreign.json").write_text("{}")
     path.with_name("another.json").write_bytes(path.read_bytes())
-    manifest = squares / "manifest.csv"
-    manifest.write_text(manifest.read_text().replace(",test,", ",train,", 1))
+    path.with_name("bytes.json").write_bytes(bytes(range(256)))
+    path.with_name("folder.json").mkdir()
+    unknown, cut = (path.with_name(f"{records.run_name(model, 'squares', 'quick', 1)}.json") for model in ("B-Net", "ENet"))
+    records.write(record | {"model": "B-Net", "split_seed": 1}, unknown)
+    records.write(record | {"model": "ENet", "split_seed": 1, "losses": record["losses"][:-1]}, cut)
+    assert call("status", results=one_record) == 0
+    out = capsys.readouterr().out
+    assert "1 done, 0 running, 1 missing" in out
+    assert "foreign.json lacks" in out and f"another.json holds the run {CELL.name}" in out
+    assert "bytes.json is not a run's record" in out and "folder.json" in out
+    assert f"{unknown} is of an unknown network" in out and f"{cut} holds 299 losses of 300" in out
+    assert out.count("\nfaulty   ") == 6 and records.read(path) == record
+
+
+def test_changed_data_is_named(one_record, capsys, squares):
+    path, manifest, picture = campaign.record_path(CELL, one_record), squares / "manifest.csv", squares / "images" / "square 3.png"
+    rows, pixels = manifest.read_text(), picture.read_bytes()
+    for change, said in (
+        (lambda: picture.write_bytes((squares / "images" / "square 4.png").read_bytes()), f"{picture} is not the file"),
+        (picture.unlink, f"{picture} is not the file"),
+        (lambda: manifest.write_text(rows.replace(",test,", ",train,", 1)), f"{path} was made from other data than {squares} holds now"),
+        (lambda: manifest.write_text("id\n"), f"{manifest} must have the columns"),
+        (manifest.unlink, f"{manifest} is missing"),
+    ):
+        change()
+        assert call("status", results=one_record) == 0
+        out = capsys.readouterr().out
+        assert out.count("\nfaulty   ") == 1 and said in out
+        manifest.write_text(rows)
+        picture.write_bytes(pixels)
+    call("status", results=one_record)
+    assert "\nfaulty" not in capsys.readouterr().out
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from anet_core import campaign, records
+from anet_core.grid import Cell
+done, missing = (Cell("A-Net", "squares", "quick", seed=seed) for seed in (0, 1))
+results = Path(sys.argv[1])
+record = records.read(campaign.record_path(done, results))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+for cell in (done, missing):
+    try:
+        records.write(record, campaign.record_path(cell, results))
+    except OSError as error:
+        print(error)
+campaign.GRID = [done, missing]
+sys.exit(campaign.main(["run", "--minutes", "0", "--device", "cpu", "--results", str(results)]))
+"""
+
+
+def test_a_full_disk(one_record, capsys):
+    """The system lets a process write no file beyond 1000 bytes: neither a record nor a checkpoint becomes whole."""
+    path = campaign.record_path(CELL, one_record)
+    before = path.read_bytes()
+    process = subprocess.run(
+        [sys.executable, "-c", FULL, str(one_record)], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert process.stdout.count("File too large") == 2 and "Traceback" not in process.stderr
+    assert process.returncode == 1 and process.stderr.startswith(f"failed   {CELL.name[:-1]}1: ")
+    assert [(p.name, p.read_bytes()) for p in path.parent.iterdir()] == [(path.name, before)]
     call("status", results=one_record)
     out = capsys.readouterr().out
-    assert "foreign.json lacks" in out and f"another.json holds the run {CELL.name}" in out
-    assert f"{path.name} was made from other data" in out
+    assert "1 done, 0 running, 1 missing" in out and f"{CELL.name[:-1]}1.pt.tmp was cut short" in out
 
 
 def test_export_and_import(one_record, tmp_path, capsys):

@@ -1,0 +1,141 @@
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from anet_core import complexity, dataflow, deployment, measurements, operators, roofline
+from conftest import ROOT
+from test_rewrites import as_if_trained
+
+sys.path.insert(0, str(ROOT / "workflow"))
+from deployment import compared_ious, part_of, spread  # noqa: E402
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def network():
+    return as_if_trained("A-Net")
+
+
+@pytest.fixture(scope="module")
+def exported(network):
+    return deployment.to_openvino(network, SIDE)
+
+
+@pytest.fixture(scope="module")
+def rewritten(network):
+    return deployment.to_openvino(deployment.optimise(network), SIDE)
+
+
+@pytest.fixture(scope="module")
+def profile(exported):
+    return operators.profile(exported, "f32", 1, np.zeros((1, 3, SIDE, SIDE), np.float32), repetitions=2)
+
+
+def test_the_operators_do_the_work_of_the_network(network, profile):
+    """Counted in what OpenVINO executes, and by hooks on the modules."""
+    assert profile["macs"].sum() == complexity.true_macs(network, SIDE)
+    convolutions = {name for name, module in network.named_modules() if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))}
+    assert (profile["macs"] > 0).sum() == len(convolutions)
+    assert set(profile["stage"]) == set(operators.STAGES)
+
+
+def test_work_by_stage_is_that_of_the_modules(network, profile):
+    layers = complexity.layer_table(network, SIDE)
+    by_modules = layers.groupby(layers["name"].map(operators.stage))["true_macs"].sum()
+    assert profile.groupby("stage")["macs"].sum().to_dict() == by_modules.to_dict()
+
+
+def test_stages_are_those_of_the_dataflow(network):
+    """But for the jump connection, which stands in a stage of its own here."""
+    found = dataflow.stage_table(network, SIDE)["blocks"].iloc[1:]  # the first is the image
+    named = [[operators.stage(block) for block in blocks] for blocks in found]
+    assert [names[0] for names in named] == [name for name in operators.STAGES if name != "cat"]
+    assert all(set(names) - {"cat"} == {names[0]} for names in named)
+    with pytest.raises(ValueError, match="'stem.0' is no module of A-Net"):
+        operators.stage("stem.0")
+
+
+def test_the_rewritten_network_does_more_for_fuller_vectors(rewritten, profile):
+    work, lanes = (sum(map(count, rewritten.get_ops())) for count in (operators.macs, operators.lane_macs))
+    head = 16 * (6 * 6 - 3 * 3) * SIDE**2  # to 16 channels on a sixteenth of the pixels
+    packed = 2 * 8 * 8 * (6 - 5) * (SIDE // 2) ** 2  # two convolutions, to twice as many channels on half of the pixels
+    assert work - profile["macs"].sum() == head + packed
+    assert lanes < profile["lane_macs"].sum()
+
+
+def test_bytes_of_a_convolution_are_its_input_output_and_weights(profile):
+    first = profile.set_index("module").loc["detail_extraction.0.body.1"].query("macs > 0").iloc[0]
+    assert first["macs"] == 3 * 8 * SIDE**2 and first["lane_macs"] == 2 * first["macs"]
+    assert first["bytes"] == 4 * (3 * SIDE**2 + 8 * SIDE**2 + 3 * 8 + 8)  # the norm is folded into weights and a bias
+
+
+def test_matrix_product_is_one():
+    left = np.random.default_rng(1).uniform(0, 2, (SIDE, SIDE)).astype(np.float32)
+    right = np.random.default_rng(0).uniform(-1, 1, (SIDE, SIDE)).astype(np.float32)
+    quantised = np.round(left * 100) / 100 @ (np.round(right * 100) / 100)
+    for eight_bits, expected in ((False, left @ right), (True, quantised)):
+        compiled = deployment.compile_for_cpu(roofline.product(SIDE, eight_bits), "f32", 1)
+        assert np.abs(compiled(left)[0] - expected).max() < 1e-3
+        if eight_bits:
+            kernels = [operators.info(operator, "primitiveType") for operator in compiled.get_runtime_model().get_ops()]
+            assert any(kernel.lower().endswith("i8") for kernel in kernels)
+
+
+def test_limits_of_this_machine():
+    table = roofline.limits(1, repetitions=2, side=SIDE, memory=2**20).set_index("limit")
+    assert set(table.index) == {*deployment.native_precisions(), "int8", "memory", "cache", "start"}
+    assert (0 < table["p5"]).all() and (table["p5"] <= table["median"]).all() and (table["median"] <= table["p95"]).all()
+
+
+def test_bounds_of_a_stage():
+    """At 2 GMAC/s and 1 GB/s a microsecond holds 2000 MACs or 1000 bytes."""
+    rows = pd.DataFrame([
+        {"stage": "S1", "microseconds": 10.0, "macs": 8000, "lane_macs": 16000, "bytes": 1000},  # 4 us allowed, 8 with its vectors
+        {"stage": "S1", "microseconds": 10.0, "macs": 0, "lane_macs": 0, "bytes": 6000},  # 6 us
+        {"stage": "head", "microseconds": 100.0, "macs": 2000, "lane_macs": 2000, "bytes": 1000},
+    ])
+    limits = pd.Series({"f32": 2.0, "cache": 1.0, "memory": 0.5, "start": 0.5})
+    stages = roofline.bounds(rows, limits, "f32")
+    assert list(stages.index) == ["S1", "head"]
+    assert stages.loc["S1", ["operators", "gmacs", "lanes", "share", "bound"]].tolist() == [2, 0.4, 50, 50, "arithmetic"]
+    assert stages.loc["S1", list(roofline.PARTS)].tolist() == [8, 7, 1, 20 - 8 - 6 - 1]
+    assert stages.loc["head", "bound"] == "rest" and stages.loc["head", "share"] == 1
+    axes = roofline.plot(stages.assign(network="plain"), limits, "f32")
+    x, y = axes.lines[0].get_data()
+    assert np.allclose(y, np.minimum(2, x))
+
+
+def test_a_table_that_is_not_there_says_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(measurements, "FOLDER", tmp_path)
+    measurements.path("peaks", "a-cpu--quick").write_text("limit\nf32\n")
+    with pytest.raises(FileNotFoundError, match='make them with "python workflow/deployment.py"'):
+        measurements.machines()
+    measurements.path("peaks", "b-cpu").write_text("limit\nint8\n")
+    assert measurements.machines() == ["b-cpu"] and measurements.recorded("peaks", "b-cpu")["limit"].tolist() == ["int8"]
+    with pytest.raises(FileNotFoundError, match="--only rewrites"):
+        measurements.recorded("rewrites", "b-cpu")
+
+
+def test_parts_are_the_blocks_of_the_first_stage_and_the_other_stages(rewritten):
+    parts = {place: part_of(place) for place in map(deployment.place, rewritten.get_ops()) if place}
+    assert set(parts.values()) == {f"detail_extraction.{i}" for i in range(3)} | (operators.STAGES.keys() - {"S1"})
+
+
+def test_ious_are_compared_on_the_same_pictures():
+    def record(counts):
+        images = {f"image {i}": list(c) for i, c in enumerate(counts)}
+        pooled = 100 * sum(c[0] for c in counts) / sum(map(sum, counts))
+        return {"split_seed": 0, "seed": 0, "iou_pooled": pooled, "confusion_images": images, "group_images": dict.fromkeys(images, "a")}
+
+    table = compared_ious({"f32": record([(50, 25, 25), (25, 0, 25)]), "int8": record([(45, 30, 25), (20, 5, 25)])}, "f32").set_index("variant")
+    assert table.loc["f32", ["iou", "gain", "gain_low", "gain_high"]].tolist() == [50, 0, 0, 0]
+    assert table.loc["int8", "gain"] == pytest.approx(100 * 65 / 150 - 50)
+
+
+def test_pictures_are_taken_evenly():
+    assert spread(250, 100)[[0, -1]].tolist() == [0, 249] and len(set(spread(250, 100))) == 100
+    assert spread(8, 20).tolist() == list(range(8))

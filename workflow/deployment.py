@@ -1,0 +1,250 @@
+"""How near A-Net is to the limits of this machine, and what its rewrites and precisions gain and cost.
+
+    python workflow/deployment.py                            every table; on a machine that does nothing else
+    python workflow/deployment.py --quick                    a first look, kept apart from what is measured
+    python workflow/deployment.py --only rewrites throughput
+
+Writes results/deployment/MACHINE--TABLE.csv. The tables precisions and parts need the pictures of NEU.
+"""
+
+import argparse
+import copy
+import os
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import openvino as ov
+import pandas as pd
+import torch
+from torch import nn
+
+from anet_core import build, deployment, measurements, operators, roofline, statistics, timing, weights
+from anet_core.dataset import Samples, load
+from anet_core.inference import to_input, weights_file
+from anet_core.metrics import confusion, iou_pooled
+from anet_core.rewrites import REWRITES
+from anet_core.run import hold_back
+from data_prep import locate
+from fig7 import SIZE, pictures
+
+NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
+THREADS = sorted({1, os.cpu_count()})
+BATCH = 100  # pictures that a round of the throughput sends through
+CALIBRATION = 100  # pictures
+WIDE = 1.5  # times the median, beyond which a 95th percentile is called wide
+
+
+def peaks(iterations: int) -> pd.DataFrame:
+    """What the machine attains; see ``roofline.limits``."""
+    return pd.concat([roofline.limits(threads, iterations // 10) for threads in THREADS])
+
+
+def profiles(iterations: int) -> pd.DataFrame:
+    """Every operator of A-Net and of its rewritten form, in each floating precision, on all threads."""
+    network, image = trained("neu-inclusion"), picture()
+    exported = {
+        name: deployment.to_openvino(model, SIZE) for name, model in (("plain", network), ("rewritten", deployment.optimise(network)))
+    }
+    return pd.concat([
+        operators.profile(model, precision, max(THREADS), image, iterations)
+        .assign(network=name, precision=precision, threads=max(THREADS), picture_macs=sum(map(operators.macs, model.get_ops())))
+        for name, model in exported.items() for precision in deployment.native_precisions()
+    ])
+
+
+def rewrites(iterations: int) -> pd.DataFrame:
+    """Latency of A-Net with one rewrite more each, and of ENet, which takes as long untrained."""
+    image = picture()
+    exported = {name: deployment.to_openvino(network, SIZE) for name, network in steps(trained("neu-inclusion"))}
+    exported["ENet"] = deployment.to_openvino(build("ENet").eval(), SIZE)
+    tables = []
+    for threads in THREADS:
+        requests = {
+            (name, precision): request(model, precision, threads, image)
+            for name, model in exported.items() for precision in deployment.native_precisions()
+        }
+        table = compared(requests, iterations, ("plain", "f32")).rename_axis(["network", "precision"])
+        expected = logits(requests["plain", "f32"])
+        table["logit_difference"] = [np.nan if name == "ENet" else np.abs(logits(r) - expected).max() for (name, _), r in requests.items()]
+        tables.append(table.reset_index().assign(threads=threads))
+    return pd.concat(tables)
+
+
+def picture() -> np.ndarray:
+    """A synthetic picture as the networks take it, float32 (1, 3, SIZE, SIZE), in one piece of memory."""
+    return np.ascontiguousarray(pictures(1))
+
+
+def trained(dataset: str) -> nn.Module:
+    """A-Net as it was trained on a data set."""
+    return weights.load(weights_file(dataset))
+
+
+def steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The network as it is, "plain", and after each rewrite, by its name, with those before it."""
+    network = copy.deepcopy(network)
+    yield "plain", network
+    for rewrite in REWRITES:
+        with torch.no_grad():
+            for block in list(network.modules()):
+                rewrite(block)
+        yield rewrite.__name__, network
+
+
+def precisions(iterations: int) -> pd.DataFrame:
+    """IoU on the test pictures and latency of each precision, on all threads."""
+    fastest, tables = deployment.native_precisions()[-1], []
+    for dataset in NEU:
+        plain, rewritten, calibration, _, test = subject(dataset, iterations)
+        image = to_input(test.images[0])
+        variants = {"f32, plain": (plain, "f32")}
+        variants |= {f"{precision}, rewritten": (rewritten, precision) for precision in deployment.native_precisions()}
+        variants["int8"] = deployment.quantise(rewritten, calibration), fastest
+        variants["int8 but for S1"] = deployment.quantise(rewritten, calibration, deployment.FLOATING), fastest
+        requests = {name: request(*of_one, max(THREADS), image) for name, of_one in variants.items()}
+        table = compared(requests, iterations, "f32, plain").rename_axis("variant").reset_index()
+        ious = compared_ious({name: record(r, image, test) for name, r in requests.items()}, "f32, plain")
+        tables.append(table.merge(ious).assign(dataset=dataset, threads=max(THREADS), pictures=len(test.ids)))
+    return pd.concat(tables)
+
+
+def parts(iterations: int) -> pd.DataFrame:
+    """IoU with one part of A-Net alone in int8, the rest in f32, on training pictures that the ranges were not taken from.
+
+    What stays floating is chosen by this table. The network was trained on these pictures; the test pictures choose nothing.
+    """
+    tables = []
+    for dataset in NEU[:1]:  # on the others int8 costs nothing, see the table of precisions
+        _, rewritten, calibration, held, _ = subject(dataset, iterations)
+        image = to_input(held.images[0])
+        places = set(map(deployment.place, rewritten.get_ops())) - {""}
+        floating = {"everything": [], "everything but S1": deployment.FLOATING}
+        floating |= {part: sorted(place for place in places if part_of(place) != part) for part in sorted(set(map(part_of, places)))}
+        records = {"nothing": record(request(rewritten, "f32", max(THREADS), image), image, held)}
+        for part, kept in floating.items():
+            quantised = deployment.quantise(rewritten, calibration, kept)
+            records[part] = record(request(quantised, "f32", max(THREADS), image), image, held)
+        ious = compared_ious(records, "nothing").rename(columns={"variant": "part"})
+        tables.append(ious.assign(dataset=dataset, pictures=len(held.ids)))
+    return pd.concat(tables)
+
+
+def part_of(place: str) -> str:
+    """A stage, or of the first, in whose blocks int8 differs most, the block."""
+    stage = operators.stage(place)
+    return ".".join(place.split(".")[:2]) if stage == "S1" else stage
+
+
+def throughput(iterations: int) -> pd.DataFrame:
+    """Pictures a second where several are worked on at once, a stream each, against one stream of the plain network in f32."""
+    network, image = trained("neu-inclusion"), picture()
+    functions = {}
+    for name, model in (("plain", network), ("rewritten", deployment.optimise(network))):
+        exported = deployment.to_openvino(model, SIZE)
+        for precision in deployment.native_precisions():
+            for streams in range(1, max(THREADS) + 1):
+                compiled = deployment.compile_for_cpu(
+                    exported, precision, max(THREADS), PERFORMANCE_HINT="THROUGHPUT", NUM_STREAMS=streams
+                )
+                functions[name, precision, streams] = partial(send, ov.AsyncInferQueue(compiled, streams), image)
+    milliseconds = timing.latencies(functions, max(2, iterations // BATCH), warmup=1)
+    rates = (1000 * BATCH / milliseconds).quantile([0.5, 0.05, 0.95]).T.set_axis(["median_fps", "p5_fps", "p95_fps"], axis=1)
+    table = rates.join(timing.ratios(milliseconds, ("plain", "f32", 1))).assign(threads=max(THREADS))
+    return table.rename_axis(["network", "precision", "streams"]).reset_index()
+
+
+def send(queue: ov.AsyncInferQueue, image: np.ndarray) -> None:
+    """A batch of one picture again and again through a queue."""
+    for _ in range(BATCH):
+        queue.start_async({0: image}, share_inputs=True)
+    queue.wait_all()
+
+
+def subject(dataset: str, iterations: int) -> tuple[ov.Model, ov.Model, np.ndarray, Samples, Samples]:
+    """The trained A-Net plain and rewritten, pictures to take ranges from, other training pictures, and the test pictures."""
+    network, folder = trained(dataset), locate(dataset)
+    exported = [deployment.to_openvino(model, SIZE) for model in (network, deployment.optimise(network))]
+    rest, held = hold_back(load(folder, "train"))
+    calibration = np.concatenate([to_input(rest.images[i]) for i in spread(len(rest.ids), min(iterations, CALIBRATION))])
+    return *exported, calibration, *(s.take(spread(len(s.ids), iterations)) for s in (held, load(folder, "test")))
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Indices of at most so many of ``count`` things, evenly apart."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int)
+
+
+def request(model: ov.Model, precision: str, threads: int, image: np.ndarray) -> ov.InferRequest:
+    """What runs a model on the image, which is not copied: what is written into it is what the next run sees."""
+    made = deployment.compile_for_cpu(model, precision, threads).create_infer_request()
+    made.set_input_tensor(ov.Tensor(image, shared_memory=True))
+    return made
+
+
+def logits(request: ov.InferRequest) -> np.ndarray:
+    """(1, 1, H, W), of what the request's image holds now."""
+    request.infer()
+    return request.get_output_tensor().data.copy()
+
+
+def record(request: ov.InferRequest, image: np.ndarray, samples: Samples) -> dict:
+    """What ``statistics.difference`` needs of a run, of the request's model on the samples."""
+    masks = []
+    for picture in samples.images:
+        image[:] = to_input(picture)
+        masks.append(logits(request)[0, 0] > 0)
+    counts = confusion(np.stack(masks), samples.masks)
+    return {
+        "split_seed": 0, "seed": 0, "iou_pooled": 100 * iou_pooled(counts),
+        "confusion_images": dict(zip(samples.ids, counts.tolist())), "group_images": dict(zip(samples.ids, samples.groups)),
+    }
+
+
+def compared_ious(records: dict[str, dict], reference: str) -> pd.DataFrame:
+    """Pooled IoU of each variant in percent, and what it gains on the reference in points with its 95 % interval over surfaces."""
+    return pd.DataFrame([
+        {"variant": name, "iou": of_one["iou_pooled"],
+         **dict(zip(("gain", "gain_low", "gain_high"), statistics.difference([of_one], [records[reference]])))}
+        for name, of_one in records.items()
+    ])
+
+
+def compared(requests: dict, iterations: int, reference: object) -> pd.DataFrame:
+    """Latencies and how many times faster than the reference, a row a request."""
+    milliseconds = timing.latencies({name: r.infer for name, r in requests.items()}, iterations, burst=timing.BURST)
+    return timing.summary(milliseconds).join(timing.ratios(milliseconds, reference))
+
+
+TABLES = {
+    "peaks": peaks, "operators": profiles, "rewrites": rewrites, "precisions": precisions, "parts": parts, "throughput": throughput,
+}
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """What of a table is printed: of the operators, the time of each stage."""
+    if "stage" in table:
+        return table.pivot_table("microseconds", "stage", ["network", "precision"], aggfunc="sum", sort=False)
+    return table.drop(columns="openvino").reset_index(drop=True)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a first look at everything")
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="tables (default: all)")
+    options = parser.parse_args()
+    machine = timing.machine() + "--quick" * options.quick
+    measurements.FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in options.only:
+        table = TABLES[name](timing.BURST * (2 if options.quick else 60))
+        table = table.assign(openvino=ov.__version__.split("-")[0])
+        path = measurements.path(name, machine)
+        table.round(6).to_csv(path, index=False)
+        print(f"\n{path}\n{shown(table).round(2).to_string()}")
+        if "p95_ms" in table and (wide := (table["p95_ms"] > WIDE * table["median_ms"]).sum()):
+            print(f"Wide spread: in {wide} of {len(table)} rows the 95th percentile is beyond {WIDE} times the median.")
+
+
+if __name__ == "__main__":
+    main()
