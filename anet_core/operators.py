@@ -1,6 +1,7 @@
 """What OpenVINO executes for a network, operator by operator: its time, its arithmetic and what it moves."""
 
 import re
+from collections.abc import Hashable
 from datetime import timedelta
 from math import prod
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from anet_core.deployment import CONVOLUTIONS, compile_for_cpu, place
 from anet_core.rewrites import LANES
+from anet_core.timing import BURST
 
 # The modules of A-Net at one resolution in a row, in the order of execution: "up" is the right leg of Fig. 3.
 STAGES = {
@@ -18,7 +20,6 @@ STAGES = {
     "S3 up": r"semantic_fusion\.[3-5]", "S2 up": r"semantic_fusion\.6|detail_fusion\.0", "cat": r"cat",
     "S1 up": r"detail_fusion\.[1-3]", "head": r"head",
 }
-WARMUP = 10
 
 
 def stage(module: str) -> str:
@@ -33,45 +34,58 @@ def stage(module: str) -> str:
     raise ValueError(f"{module!r} is no module of A-Net.")
 
 
-def profile(model: ov.Model, precision: str, threads: int, image: np.ndarray, repetitions: int) -> pd.DataFrame:
-    """One row for each operator that is executed, in order.
+def profile(exported: dict[str, ov.Model], precisions: list[str], threads: int, image: np.ndarray, repetitions: int) -> pd.DataFrame:
+    """One row for each operator that is executed, in order, of each network in each precision.
 
     Args:
-        model: an export of A-Net or of its rewritten form.
-        image: float32, of the shape that the model takes.
+        exported: exports of A-Net or of its rewritten form, by a name.
+        image: float32, of the shape that the models take.
 
     Returns:
-        operator, kind and kernel as OpenVINO names them; ``module``, where in the network it came from, of a change of layout
-        or precision what it changes it for; ``stage``; ``microseconds``, the median; ``macs``; ``lane_macs``, the same
+        network and precision; operator, kind and kernel as OpenVINO names them; ``module``, where in the network it came from, of a
+        change of layout or precision what it changes it for; ``stage``; ``microseconds``, the median; ``macs``; ``lane_macs``, the same
         where the processor multiplies whole vectors, the last of them partly filled; ``bytes``, of all that it reads and writes.
     """
-    compiled = compile_for_cpu(model, precision, threads, PERF_COUNT=True)
-    executed = {operator.get_friendly_name(): operator for operator in compiled.get_runtime_model().get_ops()}
+    compiled = {
+        (name, precision): compile_for_cpu(model, precision, threads, PERF_COUNT=True)
+        for name, model in exported.items() for precision in precisions
+    }
+    microseconds = times(compiled, image, repetitions)
+    return pd.concat([
+        executed(exported[name], compiled[name, precision], microseconds[name, precision].median()).assign(network=name, precision=precision)
+        for name, precision in compiled
+    ])
+
+
+def times(compiled: dict[Hashable, ov.CompiledModel], image: np.ndarray, repetitions: int) -> dict[Hashable, pd.DataFrame]:
+    """Microseconds of each operator in each of the repetitions, of models compiled with PERF_COUNT, which take turns of BURST."""
+    requests = {name: model.create_infer_request() for name, model in compiled.items()}
+    rows = {name: [] for name in compiled}
+    for request in requests.values():
+        request.set_input_tensor(ov.Tensor(image, shared_memory=True))
+    for begin in range(0, repetitions, BURST):
+        for name, request in requests.items():
+            request.infer()  # brings back into the caches what the others drove out
+            for _ in range(min(BURST, repetitions - begin)):
+                request.infer()
+                rows[name].append({
+                    operator.node_name: operator.real_time / timedelta(microseconds=1)
+                    for operator in request.get_profiling_info() if operator.status == ov.ProfilingInfo.Status.EXECUTED
+                })
+    return {name: pd.DataFrame(of_one) for name, of_one in rows.items()}
+
+
+def executed(model: ov.Model, compiled: ov.CompiledModel, microseconds: pd.Series) -> pd.DataFrame:
+    """The rows of ``profile`` of one model, whose operators took so long."""
+    ours = {operator.get_friendly_name(): operator for operator in compiled.get_runtime_model().get_ops()}
     exported = {operator.get_friendly_name(): operator for operator in model.get_ops()}
-    medians = times(compiled, image, repetitions).median()
-    rows = [{
-        "operator": name, "kind": info(executed[name], "layerType"), "kernel": info(executed[name], "primitiveType"),
-        "module": module(executed[name], exported), "microseconds": microseconds,
-        "macs": sum(map(macs, origins(executed[name], exported))),
-        "lane_macs": sum(map(lane_macs, origins(executed[name], exported))), "bytes": traffic(executed[name]),
-    } for name, microseconds in medians.items()]
-    rows = pd.DataFrame(rows)
+    rows = pd.DataFrame([{
+        "operator": name, "kind": info(ours[name], "layerType"), "kernel": info(ours[name], "primitiveType"),
+        "module": module(ours[name], exported), "microseconds": value, "macs": sum(map(macs, origins(ours[name], exported))),
+        "lane_macs": sum(map(lane_macs, origins(ours[name], exported))), "bytes": traffic(ours[name]),
+    } for name, value in microseconds.items()])
     rows["module"] = rows["module"].replace("", None).ffill()  # what brings the result into its layout belongs to the last module
     return rows.assign(stage=rows["module"].map(stage))
-
-
-def times(compiled: ov.CompiledModel, image: np.ndarray, repetitions: int) -> pd.DataFrame:
-    """Microseconds of each operator in each of the repetitions, of a model compiled with PERF_COUNT."""
-    request = compiled.create_infer_request()
-    request.set_input_tensor(ov.Tensor(image, shared_memory=True))
-    rows = []
-    for _ in range(WARMUP + repetitions):
-        request.infer()
-        rows.append({
-            operator.node_name: operator.real_time / timedelta(microseconds=1)
-            for operator in request.get_profiling_info() if operator.status == ov.ProfilingInfo.Status.EXECUTED
-        })
-    return pd.DataFrame(rows[WARMUP:])
 
 
 def info(operator: ov.Node, key: str) -> str:

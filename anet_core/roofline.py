@@ -16,6 +16,7 @@ import torch
 from matplotlib.axes import Axes
 
 from anet_core.deployment import compile_for_cpu, native_precisions
+from anet_core.figures import name_points
 from anet_core.operators import STAGES, times
 from anet_core.timing import timed
 
@@ -47,7 +48,7 @@ def arithmetic(precision: str, threads: int, repetitions: int, side: int = SIDE)
     """GMAC/s of a product of two square matrices in each of the repetitions, the time of the product alone."""
     floating = "f32" if precision == "int8" else precision
     compiled = compile_for_cpu(product(side, precision == "int8"), floating, threads, PERF_COUNT=True)
-    microseconds = times(compiled, np.ones((side, side), np.float32), repetitions)
+    microseconds = times({"product": compiled}, np.ones((side, side), np.float32), repetitions)["product"]
     return side**3 / microseconds[microseconds.sum().idxmax()].to_numpy() / 1000  # beside it there are changes of precision
 
 
@@ -93,7 +94,7 @@ def bounds(operators: pd.DataFrame, limits: pd.Series, precision: str) -> pd.Dat
     """How near each stage of A-Net is to its roofline, and what bounds it.
 
     Args:
-        operators: what ``operators.profile`` returns.
+        operators: what ``operators.profile`` returns, of one network in one precision.
         limits: medians of ``limits`` of one number of threads, by name.
 
     Returns:
@@ -119,13 +120,16 @@ def bounds(operators: pd.DataFrame, limits: pd.Series, precision: str) -> pd.Dat
 
 def plot(stages: pd.DataFrame, limits: pd.Series, precision: str) -> Axes:
     """Achieved arithmetic of labelled stages (see ``bounds``, with a column ``network``) under the roofs of cache and memory."""
-    _, axes = plt.subplots()
+    _, axes = plt.subplots(figsize=(7, 5))
     intensity = np.geomspace(stages["intensity"].min() / 2, 2 * limits[precision] / limits["memory"], 100)
     for name, line in (("cache", "-"), ("memory", "--")):
         axes.plot(intensity, np.minimum(limits[precision], limits[name] * intensity), line, color="black", label=f"allowed by {name}")
     sns.scatterplot(stages, x="intensity", y="gmacs", hue="network", style="network", s=60, ax=axes)
-    for name, point in stages.iterrows():
-        axes.annotate(name, (point["intensity"], point["gmacs"]), (5, 3), textcoords="offset points", fontsize=8)
-    axes.set(xscale="log", yscale="log", xlabel="MACs a byte moved", ylabel=f"GMAC/s, {precision}")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set(xlabel="MACs a byte moved", ylabel=f"GMAC/s, {precision}")
     axes.legend(fontsize=8)
+    name_points(axes, stages[["intensity", "gmacs"]])
     return axes

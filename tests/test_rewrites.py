@@ -1,6 +1,7 @@
 import copy
 import os
 import sys
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import torch
 
 from anet_core import build, deployment, predict, records, weights
 from anet_core.blocks import CatBlock, DownBlock, LightBlock, SegHead, UpBlock, WideBlock
-from anet_core.dataset import load
+from anet_core.dataset import Samples
 from anet_core.registry import ABLATION
 from anet_core.rewrites import REWRITES, optimise
 from anet_core.training import evaluate
 from conftest import ROOT
-from data_prep import make, neu, synthetic
+from data_prep import neu, synthetic
 
 sys.path.insert(0, str(ROOT / "workflow"))
 from deployment import part_of, steps  # noqa: E402
@@ -38,6 +39,13 @@ def as_if_trained(name):
         for slope in (module.weight for module in network.modules() if isinstance(module, torch.nn.PReLU)):
             slope.uniform_(0.05, 0.5)
     return network.eval()
+
+
+@cache
+def export(rewritten):
+    """Of A-Net for 64x64, which takes seconds, so the tests of the roofline take it from here too."""
+    network = as_if_trained("A-Net")
+    return deployment.to_openvino(optimise(network) if rewritten else network, 64)
 
 
 @pytest.fixture(scope="module")
@@ -111,18 +119,18 @@ def test_masks_of_a_trained_network_are_the_same_to_the_last_pixel():
 
 
 def test_openvino_computes_the_same_of_the_rewritten_form(network):
-    exported = deployment.to_openvino(optimise(network), 64)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.inference_mode():
         expected = network(image).numpy()
-    assert np.abs(deployment.compile_for_cpu(exported, "f32", threads=1)(image)[0] - expected).max() < 1e-4
+    assert np.abs(deployment.compile_for_cpu(export(rewritten=True), "f32", threads=1)(image)[0] - expected).max() < 1e-4
 
 
 @pytest.mark.skipif(not STEEL.is_dir(), reason="the steel pictures are not under ANET_DATA")
-def test_iou_on_steel_is_the_same_to_the_last_digit(tmp_path):
-    test = load(make("neu-inclusion", tmp_path), "test").take(range(6))
+def test_iou_on_steel_is_the_same_to_the_last_digit():
+    ids, images, masks = zip(*islice(neu.samples("neu-inclusion", STEEL), 6))
+    pictures = Samples(ids, ids, np.stack([np.asarray(i.convert("RGB")) for i in images]), np.stack([np.asarray(m) > 0 for m in masks]))
     trained = weights.load(TRAINED)
-    assert evaluate(optimise(trained), test) == evaluate(trained, test)
+    assert evaluate(optimise(trained), pictures) == evaluate(trained, pictures)
 
 
 def eight_bits(convolution):

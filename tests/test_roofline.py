@@ -7,12 +7,12 @@ import torch
 
 from anet_core import complexity, dataflow, deployment, measurements, operators, roofline
 from conftest import ROOT
-from test_rewrites import as_if_trained
+from test_rewrites import as_if_trained, export
 
 sys.path.insert(0, str(ROOT / "workflow"))
 from deployment import compared_ious, part_of, spread  # noqa: E402
 
-SIDE = 64
+SIDE = 64  # of what export gives
 
 
 @pytest.fixture(scope="module")
@@ -21,18 +21,8 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def exported(network):
-    return deployment.to_openvino(network, SIDE)
-
-
-@pytest.fixture(scope="module")
-def rewritten(network):
-    return deployment.to_openvino(deployment.optimise(network), SIDE)
-
-
-@pytest.fixture(scope="module")
-def profile(exported):
-    return operators.profile(exported, "f32", 1, np.zeros((1, 3, SIDE, SIDE), np.float32), repetitions=2)
+def profile():
+    return operators.profile({"plain": export(rewritten=False)}, ["f32"], 1, np.zeros((1, 3, SIDE, SIDE), np.float32), repetitions=2)
 
 
 def test_the_operators_do_the_work_of_the_network(network, profile):
@@ -59,8 +49,8 @@ def test_stages_are_those_of_the_dataflow(network):
         operators.stage("stem.0")
 
 
-def test_the_rewritten_network_does_more_for_fuller_vectors(rewritten, profile):
-    work, lanes = (sum(map(count, rewritten.get_ops())) for count in (operators.macs, operators.lane_macs))
+def test_the_rewritten_network_does_more_for_fuller_vectors(profile):
+    work, lanes = (sum(map(count, export(rewritten=True).get_ops())) for count in (operators.macs, operators.lane_macs))
     head = 16 * (6 * 6 - 3 * 3) * SIDE**2  # to 16 channels on a sixteenth of the pixels
     packed = 2 * 8 * 8 * (6 - 5) * (SIDE // 2) ** 2  # two convolutions, to twice as many channels on half of the pixels
     assert work - profile["macs"].sum() == head + packed
@@ -120,8 +110,8 @@ def test_a_table_that_is_not_there_says_how_to_make_it(tmp_path, monkeypatch):
         measurements.recorded("rewrites", "b-cpu")
 
 
-def test_parts_are_the_blocks_of_the_first_stage_and_the_other_stages(rewritten):
-    parts = {place: part_of(place) for place in map(deployment.place, rewritten.get_ops()) if place}
+def test_parts_are_the_blocks_of_the_first_stage_and_the_other_stages():
+    parts = {place: part_of(place) for place in map(deployment.place, export(rewritten=True).get_ops()) if place}
     assert set(parts.values()) == {f"detail_extraction.{i}" for i in range(3)} | (operators.STAGES.keys() - {"S1"})
 
 

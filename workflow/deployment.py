@@ -46,11 +46,8 @@ def profiles(iterations: int) -> pd.DataFrame:
     exported = {
         name: deployment.to_openvino(model, SIZE) for name, model in (("plain", network), ("rewritten", deployment.optimise(network)))
     }
-    return pd.concat([
-        operators.profile(model, precision, max(THREADS), image, iterations)
-        .assign(network=name, precision=precision, threads=max(THREADS), picture_macs=sum(map(operators.macs, model.get_ops())))
-        for name, model in exported.items() for precision in deployment.native_precisions()
-    ])
+    table = operators.profile(exported, deployment.native_precisions(), max(THREADS), image, iterations)
+    return table.assign(threads=max(THREADS))
 
 
 def rewrites(iterations: int) -> pd.DataFrame:
