@@ -82,7 +82,7 @@ def mark(path: Path, segmenter: Callable, options: argparse.Namespace, taken: se
 def pictures_in(source: Path) -> list[Path]:
     """A file itself, or the pictures of a folder, by name."""
     from data_prep.format import natural
-    from data_prep.own import SUFFIXES
+    from data_prep.format import SUFFIXES
 
     if not source.is_dir():
         if not source.exists():

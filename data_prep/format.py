@@ -4,6 +4,7 @@ import csv
 import hashlib
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,18 +14,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 COLUMNS = ("id", "split", "group", "width", "height", "defect_fraction", "image_sha256", "mask_sha256")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 WHITE = 65535  # what becomes 255 in a grey picture of 16 bits, unless another value is given
 
 
 def write(
     folder: Path, samples: Iterable[tuple[str, Image.Image, Image.Image]], test: int, split_seed: int = 0,
-    groups: Mapping[str, str] = MappingProxyType({}),
+    groups: Mapping[str, str] = MappingProxyType({}), notes: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write images, masks and manifest to a new folder.
 
     Args:
         samples: id, image and mask (0/255) of each picture.
         test, split_seed, groups: see ``index``.
+        notes: further files of the folder, text by name.
 
     Raises:
         FileExistsError: the folder exists.
@@ -41,6 +44,8 @@ def write(
             image.save(temporary / "images" / f"{name}.png")
             mask.save(temporary / "masks" / f"{name}.png")
         index(temporary, test, split_seed, groups)
+        for name, text in notes.items():
+            (temporary / name).write_text(text, encoding="utf-8")
         temporary.chmod(0o755)
         temporary.rename(folder)
     except BaseException:
@@ -57,14 +62,22 @@ def index(folder: Path, test: int, split_seed: int = 0, groups: Mapping[str, str
 
     Raises:
         FileNotFoundError: there are no images, or one lacks its mask.
-        ValueError: a file is damaged, a mask has another size or other values than 0 and 255, or more test images
-            are asked for than there are images to spare. A manifest that was there stays as it was.
+        ValueError: a file is damaged, a mask has another size or other values than 0 and 255, a picture or mask would be
+            passed over, or more test images are asked for than there are images to spare. A manifest that was there
+            stays as it was.
     """
     images = sorted((folder / "images").glob("*.png"), key=lambda path: natural(path.stem))
     if not images:
         raise FileNotFoundError(f"{folder / 'images'} holds no PNG; put the pictures there and their masks, of the same names, in masks.")
     if not 0 < test < len(images):
         raise ValueError(f"{folder} has {len(images)} images; the number of test images must be from 1 to {len(images) - 1}, not {test}.")
+    names = {path.name for path in images}
+    for path in sorted([*(folder / "images").iterdir(), *(folder / "masks").glob("*")]):
+        if path.suffix.lower() in SUFFIXES and path.name not in names and not path.name.startswith("."):
+            raise ValueError(
+                f"{path} would be passed over, as every image and its mask have one name that ends in .png; rename or remove "
+                'it, or make a set of the folder with "python -m data_prep own".'
+            )
     rows = []
     for path in images:
         image, mask = eight_bits(open_picture(path), path), open_picture(folder / "masks" / path.name)
@@ -137,11 +150,14 @@ def open_picture(path: Path) -> Image.Image:
 
     Raises:
         FileNotFoundError, ValueError: one sentence that names the file. A picture of more pixels than
-            2 * PIL.Image.MAX_IMAGE_PIXELS is refused by what its head claims, before any memory is taken.
+            2 * PIL.Image.MAX_IMAGE_PIXELS is refused by what its head claims, before any memory is taken. Pillow's
+            warnings are passed over: it says more than one sentence of what it refuses, too.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is a folder or a device")  # a pipe would be waited for without end
         # As an open file: by its name, Pillow 13 maps an uncompressed TIFF into memory and garbles it where it is turned.
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        with path.open("rb") as file, warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
             if image.format == "TIFF" and image.n_frames > 1:
                 raise ValueError(f"it holds {image.n_frames} pictures")
             return ImageOps.exif_transpose(image)

@@ -13,7 +13,6 @@ from PIL import Image
 
 from data_prep import format
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 TILE = 512
 DARK = 64  # pictures that use at most 14 of 16 bits stay below it
 NOTE = "prepared.json"
@@ -78,18 +77,19 @@ def prepare(
     if test is None:
         rows = [(groups[name], bool(set(values[groups[name]]) & set(defects))) for name in sorted(groups, key=format.natural)]
         test = possible_test(rows, split_seed, source)
-    format.write(out, samples(), test, split_seed, groups)
     settings = {
         "source": source.name, "size": size, "tile": tile, "overlap": overlap, "white": scale,
         "defect_values": defects if threshold is None else None, "threshold": threshold, "unmasked_sound": unmasked_sound,
     }
-    (out / NOTE).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    format.write(out, samples(), test, split_seed, groups, {NOTE: json.dumps(settings, indent=1) + "\n"})
     return out
 
 
 def find_pairs(source: Path, unmasked_sound: bool) -> dict[str, tuple[Path, Path | None]]:
     """Image and mask of each id, the name of the image without its ending; None where a picture needs no mask."""
     images, masks = by_name(source / "images"), by_name(source / "masks")
+    if not images:
+        raise FileNotFoundError(f"{source / 'images'} holds no picture; put some there, and their masks into {source / 'masks'}.")
     if alone := sorted(masks.keys() - images.keys()):
         raise ValueError(f"{masks[alone[0]]} has no image of the same name in {source / 'images'}; rename or remove it.")
     if (alone := sorted(images.keys() - masks.keys())) and not unmasked_sound:
@@ -108,8 +108,8 @@ def by_name(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini"):
             continue  # what file managers leave behind
-        if not path.is_file() or path.suffix.lower() not in SUFFIXES or not path.name.isprintable():
-            raise ValueError(f"{str(path)!r} is not a file that ends in {', '.join(SUFFIXES)}; convert, rename or remove it.")
+        if not path.is_file() or path.suffix.lower() not in format.SUFFIXES or not path.name.isprintable():
+            raise ValueError(f"{str(path)!r} is not a file that ends in {', '.join(format.SUFFIXES)}; convert, rename or remove it.")
         name = unicodedata.normalize("NFC", path.stem).casefold()
         if name in named:
             raise ValueError(f"{named[name]} and {path.name} have one name but for case and ending; rename one, with its mask.")

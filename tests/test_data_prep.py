@@ -174,6 +174,13 @@ def test_index_refuses_what_load_would_and_keeps_the_manifest(squares, fault):
     assert (squares / "manifest.csv").read_bytes() == before and not list(squares.glob("*.tmp"))
 
 
+@pytest.mark.parametrize("file", ["images/new.jpg", "images/square 0.PNG", "masks/new.png", "masks/square 0.tif"])
+def test_index_passes_no_picture_over(squares, file):
+    Image.new("L", (64, 64)).save(squares / file)
+    with pytest.raises(ValueError, match=f"{file} would be passed over"):
+        format.index(squares, test=2)
+
+
 def test_sixteen_bit_pictures_are_scaled(squares):
     Image.fromarray(np.full((64, 64), 40_000, np.uint16)).save(squares / "images" / FIRST)
     format.index(squares, test=2)

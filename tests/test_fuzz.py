@@ -1,6 +1,7 @@
 """Damaged, hostile and unusual pictures: read correctly, or refused in one sentence that names the file."""
 
 import io
+import os
 import resource
 import struct
 import zlib
@@ -20,7 +21,7 @@ COLOUR = RNG.integers(0, 256, (20, 30, 3)).astype(np.uint8)
 DEEP = RNG.integers(0, 65536, (20, 30)).astype(np.uint16)
 MASK = np.where(RNG.random((20, 30)) < 0.3, 255, 0).astype(np.uint8)
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow also warns of what it then refuses
+pytestmark = pytest.mark.filterwarnings("error")  # one sentence, and no warning before it
 few = settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -121,6 +122,14 @@ def test_a_picture_that_claims_to_be_huge_is_refused_by_its_head(claim, tmp_path
         with pytest.raises(ValueError, match=r"huge.png .*3600000000 pixels\) exceeds limit"):
             reader(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB; the pixels would take 3.6 million
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for name in ("pipe.png", "folder.png"):
+        with pytest.raises(ValueError, match=f"{name} cannot be read as a picture .it is a folder or a device"):
+            format.open_picture(tmp_path / name)
 
 
 def test_text_that_unpacks_to_more_than_the_picture_is_refused(tmp_path):

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -234,6 +235,7 @@ FAULTS = {
     "another size": (lambda source: put(source, "p3", None, picture(64, 32)[1]), "p3.png is 32x64 but its image is 64x64"),
     "colour mask": (colour_mask, "p3.png is a colour picture"),
     "transparent": (lambda source: put(source, "p3", Image.new("LA", (64, 64)), None), "p3.png has transparent pixels"),
+    "no picture": (lambda source: [path.unlink() for path in (source / "images").iterdir()], "images holds no picture"),
     "no masks": (lambda source: (source / "masks").rename(source / "labels"), "masks does not exist"),
 }
 
@@ -246,6 +248,20 @@ def test_a_fault_is_one_sentence_and_leaves_nothing(fault, tmp_path):
         own.prepare(tmp_path / "source", tmp_path / "sets" / "set")
     assert FAULTS[fault][1] in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "sets").exists()
+
+
+def test_the_settings_come_with_the_set_and_not_after_it(tmp_path, monkeypatch):
+    """So that a set which is there can be read on its scale, whenever its making was cut off."""
+    put_plain(tmp_path / "source")
+    rename, complete = Path.rename, []
+
+    def watched(self, target):
+        complete.append((self / own.NOTE).is_file())
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    own.prepare(tmp_path / "source", tmp_path / "set")
+    assert complete == [True]
 
 
 def test_sets_that_teach_nothing_are_refused(tmp_path):
