@@ -150,12 +150,15 @@ def odd_values(sample: Sample) -> Iterator[Finding]:
 
 
 def odd_sizes(samples: Sequence[Sample]) -> Iterator[Finding]:
-    """Pictures far higher, lower, wider or narrower than most."""
-    shapes = np.array([sample.image.shape for sample in samples]).reshape(-1, 2)
-    for sample, odd in zip(samples, far_out(shapes).any(1)):
-        if odd:
-            sentence = f"{sample.id} is {sample.image.shape[1]}x{sample.image.shape[0]}, unlike most of the set."
-            yield Finding(NOTE, "odd size", (sample.id,), sentence)
+    """Pictures of another size than most of their split, which is read as one array."""
+    for split in sorted({sample.split for sample in samples}):
+        part = [sample for sample in samples if sample.split == split]
+        [(shape, _)] = Counter(sample.image.shape for sample in part).most_common(1)
+        for sample in part:
+            if sample.image.shape != shape:
+                (height, width), (rows, columns) = sample.image.shape, shape
+                sentence = f"{sample.id} is {width}x{height}, but most of {split} is {columns}x{rows}; make them one size."
+                yield Finding(FAULT, "odd size", (sample.id,), sentence)
 
 
 def odd_areas(samples: Sequence[Sample]) -> Iterator[Finding]:
@@ -169,11 +172,11 @@ def odd_areas(samples: Sequence[Sample]) -> Iterator[Finding]:
 
 
 def far_out(values: np.ndarray) -> np.ndarray:
-    """Which positive values (N, ...) lie FAR_OUT interquartile ranges beyond their quartiles on a logarithmic scale."""
+    """Which positive values (N,) lie FAR_OUT interquartile ranges beyond their quartiles on a logarithmic scale."""
     if not len(values):
-        return np.zeros(values.shape, bool)
+        return np.zeros(0, bool)
     logarithms = np.log(values)
-    low, high = np.percentile(logarithms, (25, 75), axis=0)
+    low, high = np.percentile(logarithms, (25, 75))
     return (logarithms < low - FAR_OUT * (high - low)) | (logarithms > high + FAR_OUT * (high - low))
 
 

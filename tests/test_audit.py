@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from anet_core import dataset
 from data_prep import format, synthetic
 from data_prep.audit import (
     FAULT, LISTED, NOTE, Finding, agreement, audit, leaked, main, read_manifest, read_overlaps, report,
@@ -88,6 +89,15 @@ def test_pictures_of_two_sizes_are_searched_apart(make):
     overlaps = [finding for finding in findings if finding.kind == "overlap"]
     assert kinds(overlaps) == [(FAULT, "overlap", "p0", "p9"), (FAULT, "overlap", "p1", "p8")]
     assert {finding.ids for finding in findings if finding.kind == "odd size"} == {("p0",), ("p9",)}
+
+
+def test_another_size_is_a_fault_where_training_would_stop(make):
+    folder = make({5: texture(5, 90)})
+    assert kinds(audit(folder, found=()))[0] == (FAULT, "odd size", "p5")
+    with pytest.raises(ValueError, match="p5.png is 90x90"):
+        dataset.load(folder, "train")
+    folder = make({i: texture(i, 90) for i in range(3)})  # the three that are tested, by themselves
+    assert "odd size" not in {finding.kind for finding in audit(folder, found=())} and len(dataset.load(folder, "test").ids) == 3
 
 
 def spots(*places: tuple[int, int]) -> np.ndarray:
