@@ -44,7 +44,7 @@ def fetch(name: str, out: Path, archives: Sequence[Path] = ()) -> Path:
     say(f"{name}, from {source.page}\nLicence: {source.licence}\nPlease cite: {source.citation}")
     for archive in archives:
         if not archive.is_file():
-            raise FileNotFoundError(f"{archive} does not exist; bring {source.bring} from {source.page}.")
+            raise FileNotFoundError(f"{archive} is not a file; bring {source.bring} from {source.page}.")
     if archives:
         install(source, archives, folder)
         return folder

@@ -49,7 +49,7 @@ SOURCES = {
         licence="none stated; research data",
         citation="G. Song, K. Song and Y. Yan, Saliency detection for strip steel surface defects using multiple constraints "
         "and improved texture features, Optics and Lasers in Engineering, 2020",
-        bring="the repository as a zip (Code, Download ZIP)",
+        bring="MCITF-master.zip (Code, Download ZIP)",
         mirrors=((Archive("https://github.com/SongGuorong/MCITF/archive/refs/heads/master.zip"),),),
         files=("Source Images/*.bmp", "Ground truth/*.png"),
         content_sha256="60731e1cc600652fd1ff056c5dcc787fe25851be6173389af63d81c8378881a3",
@@ -72,7 +72,7 @@ SOURCES = {
         page="https://github.com/abin24/Magnetic-tile-defect-datasets.",
         licence='none stated; "It is welcomed to use our dataset. And if it is used in your research, please cite our paper."',
         citation="Y. Huang, C. Qiu and K. Yuan, Surface defect saliency of magnetic tile, The Visual Computer, 2020",
-        bring="the repository as a zip (Code, Download ZIP)",
+        bring="Magnetic-tile-defect-datasets.-master.zip (Code, Download ZIP)",
         mirrors=(
             (Archive("https://github.com/abin24/Magnetic-tile-defect-datasets./archive/refs/heads/master.zip"),),
             (Archive("https://github.com/Charmve/Surface-Defect-Detection/archive/refs/heads/master.zip"),),

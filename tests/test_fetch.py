@@ -204,7 +204,7 @@ def test_other_pictures_are_refused(tiny, tmp_path):
     with pytest.raises(ValueError, match=f"tiny.zip holds other pictures .*{CONTENT}"):
         fetch("tiny", tmp_path / "data", [pack(tmp_path / "tiny.zip", changed)])
     assert os.listdir(tmp_path / "data") == []
-    with pytest.raises(FileNotFoundError, match="none.zip does not exist; bring tiny.zip"):
+    with pytest.raises(FileNotFoundError, match="none.zip is not a file; bring tiny.zip"):
         fetch("tiny", tmp_path / "data", [tmp_path / "none.zip"])
     with pytest.raises(ValueError, match="unknown data set 'rust'; known: sd-saliency-900, neu-det, magnetic-tile, dagm"):
         fetch("rust", tmp_path / "data")
