@@ -20,6 +20,7 @@ def describe(figure: Figure) -> str:
         parts.append(named and f"Pictures: {named}")
     else:
         parts += map(chart, figure.axes)
+        parts.append(", ".join(words(text for legend in figure.legends for text in legend.texts)))
     return ". ".join(filter(None, parts)) + "." * any(parts)
 
 

@@ -1,5 +1,6 @@
 """The book's figures: each a function from data to a matplotlib Axes or Figure, in one style."""
 
+from collections.abc import Sequence
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -76,47 +77,70 @@ def defect_areas(manifest: pd.DataFrame) -> Axes:
     return axes
 
 
-def latency_front(points: pd.DataFrame) -> Axes:
+def latency_front(points: pd.DataFrame, label: str) -> Axes:
     """IoU against latency, a labelled point a network (index of points), those on the front marked.
 
     Args:
-        points: columns median_ms, iou (percent) and front (bool).
+        points: columns median_ms, iou (percent) and front (bool); low and high, where the IoU has an interval.
+        label: of the IoU.
     """
     _, axes = plt.subplots()
     sns.scatterplot(points, x="median_ms", y="iou", hue="front", style="front", s=80, ax=axes)
-    axes.set(xscale="log", xlabel="milliseconds a picture, float32", ylabel="printed IoU (%)")
-    name_points(axes, points[["median_ms", "iou"]])
+    if "low" in points:
+        axes.vlines(points["median_ms"], points["low"], points["high"], color="gray", alpha=0.5, zorder=0)
+    axes.set(xscale="log", xlabel="milliseconds a picture, float32", ylabel=label)
+    name_points(axes, points[["median_ms", "iou"]], 80)
     return axes
 
 
 def cost_bubbles(points: pd.DataFrame) -> Axes:
-    """IoU against cost, the paper's Fig. 1: a bubble a network at the work that it does, a line to it from what is printed.
+    """IoU against cost, the paper's Fig. 1: a pale bubble a network at the work that it does and the IoU that the paper prints.
+
+    A line leads from it to the cost that the paper prints; where the network was run, a dotted one to ours with its interval.
 
     Args:
-        points: by network; ``printed`` and ``true`` MACs in G, ``iou`` in percent, ``parameters`` in M (area of the bubble), ``group``.
+        points: by network; ``printed`` and ``true`` MACs in G, ``parameters`` in M (area of the bubble), ``group``; the IoU in
+            percent: ``iou`` as printed, ``ours`` with ``low`` and ``high``, missing where the network was not run.
     """
-    _, axes = plt.subplots(figsize=(8, 5))
-    for i, (group, rows) in enumerate(points.groupby("group", sort=False)):
-        axes.scatter(rows["true"], rows["iou"], 15 + 8 * rows["parameters"], color=f"C{i}", alpha=0.6)
-        axes.plot([], [], "o", color=f"C{i}", label=group)
-    axes.hlines(points["iou"], points["true"], points["printed"], color="0.5", linewidth=1, zorder=1)
-    axes.plot(points["printed"], points["iou"], "|", color="0.3", label="as printed")
-    axes.set(xscale="log", xlabel="MACs of a 224x224 picture (G)", ylabel="printed IoU (%)")
+    figure, axes = plt.subplots(figsize=(8, 5.5), layout="constrained")
+    axes.set(xscale="log", xlabel="MACs of a 224x224 picture (G)", ylabel="IoU (%)")
     axes.xaxis.set_major_formatter("{x:g}")
+    areas, run = 15 + 8 * points["parameters"], points[points["ours"].notna()]
+    for i, (group, rows) in enumerate(points.groupby("group", sort=False)):
+        axes.scatter(rows["true"], rows["iou"], areas[rows.index], color=f"C{i}", alpha=0.45)
+        axes.plot([], [], "o", color=f"C{i}", alpha=0.45, label=f"{group}, IoU as printed")
+    axes.hlines(points["iou"], points["true"], points["printed"], color="0.5", linewidth=1, zorder=1)
+    axes.plot(points["printed"], points["iou"], "|", color="0.3", label="MACs as printed")
+    if len(run):
+        axes.vlines(run["true"], run["iou"], run["ours"], color="0.5", linestyle=":", zorder=1)
+        spread = [run["ours"] - run["low"], run["high"] - run["ours"]]
+        axes.errorbar(run["true"], run["ours"], spread, fmt="D", color="0.1", markersize=5, capsize=3, label="IoU of ours, 95 % interval")
     axes.margins(0.12)
-    axes.legend(loc="lower left")
-    name_points(axes, points[["true", "iou"]])
+    figure.legend(loc="outside upper center", ncols=2)
+    figure.canvas.draw()  # constrained layout moves the axes, and names are placed in pixels
+    beside = points[["true", "iou", "printed", "iou"]].to_numpy()
+    above = run[["true", "low", "true", "high"]].to_numpy()
+    name_points(axes, points[["true", "iou"]], areas, [*beside, *above])
     return axes
 
 
-def name_points(axes: Axes, points: pd.DataFrame) -> None:
-    """The name (index) of each point (x, y), beside it and as near as it touches no other point and no name before it."""
-    taken = [Bbox.from_bounds(x - 3, y - 3, 6, 6) for x, y in axes.transData.transform(points)]
+def name_points(axes: Axes, points: pd.DataFrame, areas: pd.Series | float = 30, lines: Sequence[np.ndarray] = ()) -> None:
+    """The name (index) of each point (x, y), beside it and as near as it touches no point, no line and no name before it.
+
+    Args:
+        areas: of the points' markers, as ``scatter`` takes them, in square points.
+        lines: the ends (x, y, x, y) of level and of upright lines, from left to right or from below.
+    """
+    radii = np.broadcast_to(np.sqrt(areas) / 2, len(points))
+    sides = 0.85 * axes.figure.dpi / 72 * radii  # of a square as large as the marker, halved, in pixels
+    taken = [Bbox.from_bounds(x - r, y - r, 2 * r, 2 * r) for (x, y), r in zip(axes.transData.transform(points), sides)]
+    taken += [Bbox(axes.transData.transform(ends.reshape(2, 2))).padded(1) for ends in lines]
     around = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
-    for name, point in points.sort_values(points.columns[1]).iterrows():
-        text = axes.annotate(name, point, (0, 0), textcoords="offset points", fontsize=8)
-        for far, (x, y) in product((5, 10, 15, 20, 25), around):
-            text.set(position=(far * x, far * y), ha=("center", "left", "right")[x], va=("center", "bottom", "top")[y])
+    for i in np.argsort(points.iloc[:, 1], kind="stable"):
+        text = axes.annotate(points.index[i], points.iloc[i], (0, 0), textcoords="offset points", fontsize=8)
+        for far, (x, y) in product((2, 5, 8, 12, 17, 22), around):
+            reach = far + radii[i] * (0.7 if x and y else 1)
+            text.set(position=(reach * x, reach * y), ha=("center", "left", "right")[x], va=("center", "bottom", "top")[y])
             extent = text.get_window_extent().padded(2)
             if not any(extent.overlaps(other) for other in taken):
                 break

@@ -19,6 +19,8 @@ def test_a_chart_is_told_by_its_axes_their_range_and_its_names():
     ])
     axes.set_title("Training")
     assert describe(axes.figure) == "Training: loss (1.25 to 1.5) against iteration (1 to 40); printed, tuned."
+    axes.figure.legend(["a rate"])
+    assert describe(axes.figure).endswith("printed, tuned. a rate.")
 
 
 def test_categories_stand_for_their_range():

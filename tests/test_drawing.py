@@ -195,17 +195,38 @@ def test_drawing_leaves_the_network_alone():
     assert model.training and next(model.parameters()).device.type == "cpu" and not any(m._forward_hooks for m in model.modules())
 
 
-def test_names_of_bubbles_touch_no_other_name_and_no_point():
+@pytest.fixture(scope="module")
+def bubbles():
+    """Fifteen networks, the first of them run."""
     rng = np.random.default_rng(0)
     points = pd.DataFrame({
-        "true": 10 ** rng.uniform(-1, 2, 15), "iou": rng.uniform(55, 60, 15), "parameters": 1.0, "group": "light",
+        "true": 10 ** rng.uniform(-1, 2, 15), "iou": rng.uniform(30, 60, 15), "parameters": np.geomspace(0.1, 80, 15), "group": "light",
+        "ours": [70] + 14 * [np.nan], "low": [65] + 14 * [np.nan], "high": [72] + 14 * [np.nan],
     }, index=[f"Network {i}" for i in range(15)])
-    axes = figures.cost_bubbles(points.assign(printed=2 * points["true"]))
+    points["printed"] = 2 * points["true"]
+    axes = figures.cost_bubbles(points)
     axes.figure.canvas.draw()
+    yield points, axes
+    plt.close(axes.figure)
+
+
+def test_names_of_bubbles_touch_no_other_name_and_no_point(bubbles):
+    points, axes = bubbles
     assert sorted(texts(axes)) == sorted(points.index)
     extents = [text.get_window_extent() for text in axes.texts]
     assert not any(a.overlaps(b) for i, a in enumerate(extents) for b in extents[:i])
-    assert not any(extent.contains(*point) for extent in extents for point in axes.transData.transform(points[["true", "iou"]]))
+    radii = 0.8 * np.sqrt(15 + 8 * points["parameters"]) / 2 * axes.figure.dpi / 72
+    for (x, y), r in zip(axes.transData.transform(points[["true", "iou"]]), radii):
+        assert not any(extent.x0 < x + r and x - r < extent.x1 and extent.y0 < y + r and y - r < extent.y1 for extent in extents)
+
+
+def test_an_iou_of_ours_stands_where_a_network_was_run_and_nowhere_else(bubbles):
+    points, axes = bubbles
+    [(marks, _, (spread,))] = axes.containers
+    assert np.transpose(marks.get_data()).tolist() == [[points["true"].iloc[0], 70]]
+    assert spread.get_segments()[0][:, 1].tolist() == [65, 72]
+    axes = figures.cost_bubbles(points.assign(ours=np.nan))
+    assert not axes.containers and "ours" not in " ".join(text.get_text() for text in axes.figure.legends[0].texts)
 
 
 def test_what_was_not_run_is_not_drawn():

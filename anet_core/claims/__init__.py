@@ -58,6 +58,8 @@ def page(claim: Claim, found: Finding) -> str:
     kind, _, dataset = first.partition("/")
     if found.ours is None:
         return "paper_tables"
+    if kind == "iou" and claim.check.endswith(" printed"):
+        return "protocol"
     if kind == "iou":
         return f"{'ablation' if 'A-Net:' in claim.check else 'comparison'}-{SETS.get(first, (dataset,))[0]}"
     return "blocks" if "A-Net:" in claim.check else PAGES.get(kind) or PAGES.get(name) or "network"

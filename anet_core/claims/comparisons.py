@@ -14,7 +14,7 @@ import pandas as pd
 from anet_core.audit import counted_build, rounds_to
 from anet_core.claims.evidence import BLOCKS, Evidence, F, counted, interval
 from anet_core.grid import CLASSICAL, LIGHT
-from anet_core.paper.cells import SETS, Claim, cell_of, printed
+from anet_core.paper.cells import SETS, Claim, as_printed, cell_of, printed
 
 VERDICTS = (
     "exact", "within tolerance", "order or difference confirmed", "refuted", "not decidable with these runs",
@@ -45,12 +45,12 @@ class Finding:
 
 def value(claim: Claim, evidence: Evidence, quantity: str, network: str, protocol: str = "tuned") -> Finding:
     """The number itself."""
-    table, cell = printed(quantity, network), cell_of().get((quantity, network))
+    table, cell = printed(as_printed(quantity), network), cell_of().get((as_printed(quantity), network))
     repeated = cell and cell.printed == claim.printed
     tables = None if table is None or repeated else claim.equals(table) or f"{table:.4g} {claim.unit} elsewhere"
     estimate = evidence.estimate(quantity, [network], protocol)
     if network not in estimate:
-        return Finding(NOT_RUN, tables=tables, reason=absence(quantity, [network]))
+        return Finding(NOT_RUN, tables=tables, reason=absence(quantity, [network], protocol))
     ours, low, high = interval(estimate[network])
     if quantity.startswith("iou/neu"):
         return Finding(OTHER_MASKS, ours, low, high, tables)
@@ -78,12 +78,13 @@ def agreement(claim: Claim, ours: float, otherwise: str) -> str:
     return NEAR if rounds_to(ours, claim.number) or abs(ours / claim.number - 1) < TOLERANCE else otherwise
 
 
-def absence(quantity: str, networks: list[str]) -> str:
+def absence(quantity: str, networks: list[str], protocol: str = "tuned") -> str:
     """Why there is nothing of ours."""
     if why := next((why for word, why in ABSENT.items() if word in quantity), None):
         return why
     where = " and ".join(SETS.get(quantity, (quantity.removeprefix("iou/"),)))
-    return f"no run of {', '.join(networks[:3])}{f' and {len(networks) - 3} others' if len(networks) > 3 else ''} on {where}"
+    who = ", ".join(networks[:3]) + (f" and {len(networks) - 3} others" if len(networks) > 3 else "")
+    return f"no run of {who} on {where}" + (f" by the protocol {protocol}" if protocol != "tuned" else "")
 
 
 def names(words: str, network: str = "") -> list[str]:

@@ -23,6 +23,12 @@ def html(ledger: pd.DataFrame) -> str:
     return f'<table class="sortable ledger"><thead><tr>{heading}</tr></thead><tbody>\n' + "\n".join(rows) + "\n</tbody></table>"
 
 
+def by_place(part: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the ledger under their place in the paper, as a link to the row of the whole."""
+    links = [f'<a href="claims.html#{key}">{escape(where)}</a>' for key, where in part["where"].items()]
+    return part.set_index(pd.Index(links, name="where"))
+
+
 def what(row: pd.Series) -> str:
     """What a check computes, by its own first line."""
     return CHECKS[row["check"].split()[0]].__doc__.splitlines()[0]

@@ -99,9 +99,14 @@ def cell_of() -> dict[tuple[str, ...], Claim]:
     return {tuple(cell.check.split()[1:]): cell for cell in cells().values() if cell.check.startswith("value")}
 
 
+def as_printed(quantity: str) -> str:
+    """A quantity as the paper names it: a variant of a data set, as in "iou/neu-inclusion-random", shows the same pictures."""
+    return next((quantity.removesuffix(variant) for variant in VARIANTS if quantity.endswith(variant)), quantity)
+
+
 def iou_on(dataset: str) -> str:
-    """The quantity that the paper prints for a data set; a variant of one, as neu-inclusion-random, shows the same pictures."""
-    return f"iou/{next((dataset.removesuffix(variant) for variant in VARIANTS if dataset.endswith(variant)), dataset)}"
+    """The quantity that the paper prints for a data set, or for the one that it is a variant of."""
+    return as_printed(f"iou/{dataset}")
 
 
 def printed(quantity: str, network: str) -> float | None:
@@ -119,7 +124,7 @@ def text_claims() -> list[Claim]:
     for row in read("claims"):
         name, *arguments = row["check"].split()
         if not row["printed"] and name in ("value", "equation"):
-            cell = cell_of()[tuple(arguments[:2])]
+            cell = cell_of()[as_printed(arguments[0]), arguments[1]]
             row |= {"printed": cell.printed, "unit": cell.unit}
         claims.append(Claim(**row))
     return claims
