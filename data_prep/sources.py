@@ -41,6 +41,13 @@ class Source:
     files: tuple[str, ...]
     content_sha256: str | None
 
+    def markdown(self) -> str:
+        """Where the set is, its licence, what to cite and its hash, as an item of a list."""
+        return (
+            f"- **{self.folder}**: <{self.page}>; licence: {self.licence}; cite: {self.citation}; sha256 of its files "
+            f"`{self.content_sha256 or 'not known'}`"
+        )
+
 
 SOURCES = {
     "sd-saliency-900": Source(
