@@ -21,8 +21,8 @@ class OneSlopePReLU(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, slope = ctx.saved_tensors
         of_x = torch.ops.aten.leaky_relu_backward(gradient, x, slope.item(), False)
-        of_slope = (gradient * x.clamp_max(0)).sum(dtype=slope.dtype)
-        return of_x, of_slope.reshape(slope.shape)
+        of_slope = (gradient * x.clamp_max(0)).sum()  # in bfloat16 too added up in float32
+        return of_x, of_slope.to(slope.dtype).reshape(slope.shape)
 
 
 def one_slope(prelu: nn.PReLU, x: Tensor) -> Tensor:
