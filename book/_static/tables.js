@@ -8,6 +8,14 @@ const MISSING = /^(|-|–|none|nan|not run)$/i;
 const text = (cell) => (cell?.textContent ?? "").trim();
 const number = (value) => parseFloat(value.match(NUMBER)[0].replaceAll(",", "").replace("−", "-"));
 
+// pandas writes the names of the rows' heads in a line of its own, under the heads of the columns: one line for both.
+function joinHeads(lines) {
+  const [above, below] = [...lines].map((line) => [...line.cells]);
+  if (lines.length !== 2 || above.length !== below.length || above.some((cell, i) => text(cell) && text(below[i]))) return;
+  above.forEach((cell, i) => text(below[i]) && cell.replaceChildren(...below[i].childNodes));
+  lines[1].remove();
+}
+
 // The head of each column: the last cell with words over it that no other column shares.
 function heads(table) {
   const found = [];
@@ -88,6 +96,7 @@ function addFilter(table, columns, asked) {
 
 addEventListener("DOMContentLoaded", () => {
   for (const table of document.querySelectorAll(".cell_output table, table.sortable")) {
+    joinHeads(table.tHead?.rows ?? []);
     const body = table.tBodies[0], columns = heads(table);
     if (!body || body.querySelector("[rowspan]:not([rowspan='1']), [colspan]:not([colspan='1'])")) continue;
     columns.forEach((head, column) => {
