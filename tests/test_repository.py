@@ -29,7 +29,7 @@ def test_everything_is_pinned():
 
 def test_environment_yml_installs_the_same_lock():
     dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert dependencies[-1] == {"pip": ["-r requirements.lock"]}
+    assert dependencies[-1] == {"pip": ["-r requirements.lock", "-e ."]}
     assert all(re.split("[=<>]", name)[0] in ("python", "pip") for name in dependencies[:-1])
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from pybtex.database import parse_file
 
 from conftest import ROOT
@@ -22,26 +22,20 @@ from repository import source  # noqa: E402
 HTML = ROOT / "book" / "_build" / "html"
 CHAPTERS = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text())
 BUILT = [*CHAPTERS, "search", "genindex"]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DEMO = HTML / "demo" / "built"  # what workflow/demo.py writes; a build without npm has none, and its page says so
 
 pytestmark = pytest.mark.skipif(not HTML.exists(), reason="there is no site in book/_build/html; run: make site")
 
 
-@pytest.fixture(scope="session")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine; with Debian: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield browser.new_context(reduced_motion="reduce")
-        browser.close()
+@pytest.fixture(scope="module")
+def window(browser):
+    return browser.new_context(reduced_motion="reduce")
 
 
 @pytest.fixture
-def tab(browser):
+def tab(window):
     """A tab in which an error on the console, a failed request or one that leaves the disk fails the test."""
-    tab, faults = browser.new_page(), []
+    tab, faults = window.new_page(), []
     tab.on("console", lambda message: faults.append(f"{message.text} {message.location['url']}") if message.type == "error" else None)
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
@@ -172,6 +166,17 @@ def test_digits_are_grouped_where_a_column_is_of_numbers(tab, tmp_path):
     assert column(tab, 4)[0] == "run 389768"
 
 
+def test_the_names_of_rows_stand_beside_those_of_columns(tab, tmp_path):
+    heads = "<tr><th>&nbsp;</th><th>fps</th></tr><tr><th>network</th><th>&nbsp;</th></tr>"
+    two = "<tr><th>threads</th><th>1</th></tr><tr><th>network</th><th>ms</th></tr>"
+    tables = "".join(f"<table><thead>{head}</thead><tbody><tr><th>A-Net</th><td>1</td></tr></tbody></table>" for head in (heads, two))
+    script = (HTML / "_static" / "tables.js").as_uri()
+    (tmp_path / "made.html").write_text(f'<!doctype html><title>made</title><script src="{script}"></script><div class="cell_output">{tables}</div>')
+    tab.goto((tmp_path / "made.html").as_uri())
+    assert [row.locator("th").all_inner_texts() for row in tab.locator("thead tr").all()] == [
+        ["network", "fps"], ["threads", "1"], ["network", "ms"]]
+
+
 PRINTED = re.compile(r"printed( \(\w\)| height)?")  # heads of columns that hold what the paper prints
 
 
@@ -224,15 +229,25 @@ def test_an_edit_leads_to_the_notebook_of_an_executed_page():
 
 @pytest.mark.parametrize("repository", ["", "https://github.com/someone/anet/tree/main"])
 def test_buttons_to_the_repository_only_where_there_is_one(tmp_path, repository):
-    (tmp_path / "intro.md").write_text("# Title\n")
-    settings = ["extensions=repository,myst_parser", "html_theme=sphinx_book_theme", "master_doc=intro"]
+    (tmp_path / "intro.md").write_text("# Title\n\n[a page](runs.ipynb)\n")
+    shutil.copy(ROOT / "book" / "runs.ipynb", tmp_path)
+    settings = [
+        "extensions=repository,myst_nb", "html_theme=sphinx_book_theme", "master_doc=intro", "nb_execution_mode=off",
+    ]
     subprocess.run(
         [sys.executable, "-m", "sphinx", "-q", "-C", *(part for setting in settings for part in ("-D", setting)), tmp_path, tmp_path / "out"],
         check=True, env=os.environ | {"PYTHONPATH": str(ROOT / "book" / "_extensions"), "BOOK_REPOSITORY": repository},
     )
-    links = {link.get("href") for link in BeautifulSoup((tmp_path / "out" / "intro.html").read_text(), "html.parser").find_all("a")}
-    edit = "https://github.com/someone/anet/edit/main/book/intro.md"
-    assert (edit in links) == bool(repository) and any("github.com" in str(link) for link in links) == bool(repository)
+    links = {
+        link.get("href") for page in ("intro", "runs")
+        for link in BeautifulSoup((tmp_path / "out" / f"{page}.html").read_text(), "html.parser").find_all("a")
+    }
+    expected = {
+        "https://github.com/someone/anet/edit/main/book/intro.md", "https://github.com/someone/anet/edit/main/notebooks/runs.ipynb",
+        "https://mybinder.org/v2/gh/someone/anet/main?urlpath=lab/tree/book/runs.ipynb",
+    }
+    assert expected & links == (expected if repository else set())
+    assert any("github.com" in str(link) or "binder" in str(link) for link in links) == bool(repository)
 
 
 def test_the_hosted_run_is_the_local_one():

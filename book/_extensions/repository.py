@@ -20,12 +20,16 @@ def source(page: str) -> str:
 
 
 def add_buttons(app: Sphinx, config: Config) -> None:
-    """Switch on the theme's buttons for the repository, for editing a page and for reporting what is wrong in it."""
+    """Switch on the theme's buttons: the repository, edit a page, report what is wrong in it, run it on Binder.
+
+    Binder makes its machine of environment.yml.
+    """
     if address := os.environ.get("BOOK_REPOSITORY"):
         url, branch = address.split("/tree/")
         config.html_theme_options |= {
             "repository_url": url, "repository_branch": branch,
             "use_repository_button": True, "use_edit_page_button": True, "use_issues_button": True,
+            "path_to_docs": BOOK.name, "launch_buttons": {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab"},
         }
         config.html_context |= {
             "edit_page_provider_name": "GitHub",
