@@ -13,6 +13,7 @@ from anet_core import claims, records, statistics, structure
 from anet_core.claims.comparisons import CONFIRMED, CONTRADICTS, EXACT, NEAR, NOT_RUN, OTHER_MASKS, REFUTED, UNDECIDED
 from anet_core.claims.evidence import Evidence
 from anet_core.claims.table import by_place, html
+from anet_core.paper import cells as paper_cells
 from anet_core.paper.cells import PLACES, Claim, cell_id, cells
 from anet_core.tables import paper_table, show
 
@@ -139,10 +140,17 @@ def test_a_table_shows_printed_digits_and_intervals():
 
 
 def test_a_claim_whose_computation_fails_stops_the_ledger_and_is_named(results, monkeypatch):
-    for check in ("value macs/224 NoNet", "guess", "gap iou/neu-patches A-Net"):
+    for check in ("value macs/224 NoNet", "guess", "gap iou/neu-patches A-Net", ""):
         monkeypatch.setattr(claims, "text_claims", lambda check=check: [Claim("wrong-one", "I", "a claim", "1", "", check)])
         with pytest.raises(ValueError, match=f"wrong-one.*{check}"):
             claims.ledger(results)
+
+
+def test_a_value_that_is_left_empty_and_stands_in_no_table_is_named(monkeypatch):
+    row = {"id": "wrong-one", "where": "I", "claim": "a claim", "printed": "", "unit": "", "check": "value macs/224 NoNet"}
+    monkeypatch.setattr(paper_cells, "read", lambda name: [row])
+    with pytest.raises(ValueError, match="wrong-one.*no table prints macs/224 of NoNet"):
+        paper_cells.text_claims()
 
 
 @pytest.mark.parametrize("printed, value, equal", [

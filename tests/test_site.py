@@ -1,5 +1,6 @@
 """The built book in a browser: opened from file://, at two widths, in light and dark."""
 
+import json
 import os
 import re
 import shutil
@@ -225,6 +226,19 @@ def test_the_bibtex_is_what_citation_cff_says():
 def test_an_edit_leads_to_the_notebook_of_an_executed_page():
     assert {page: source(f"{page}.ipynb") for page in PAGES} == {page: f"notebooks/{name}.ipynb" for page, (name, _) in PAGES.items()}
     assert source("intro.md") == "book/intro.md"
+
+
+def test_a_page_whose_notebook_failed_stops_the_build_and_is_named(tmp_path):
+    page = json.loads((ROOT / "book" / "runs.ipynb").read_text())
+    [failed, *_] = [i for i, cell in enumerate(page["cells"]) if cell.get("outputs")]
+    page["cells"][failed]["outputs"] = [{"output_type": "error", "ename": "OSError", "evalue": "no such record", "traceback": []}]
+    (tmp_path / "runs.ipynb").write_text(json.dumps(page))
+    settings = ["extensions=executed,myst_nb", "master_doc=runs", "nb_execution_mode=off", "suppress_warnings=myst"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "-q", "-C", *(part for one in settings for part in ("-D", one)), tmp_path, tmp_path / "out"],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT / "book" / "_extensions")},
+    )
+    assert done.returncode != 0 and re.search(rf"runs.*cell {failed} failed .*: OSError: no such record", done.stderr)
 
 
 @pytest.mark.parametrize("repository", ["", "https://github.com/someone/anet/tree/main"])

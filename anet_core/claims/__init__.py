@@ -37,8 +37,8 @@ def ledger(results: Path = records.RESULTS) -> pd.DataFrame:
     """
     evidence, rows = Evidence(results), []
     for claim in [*cells().values(), *text_claims()]:
-        name, *arguments = claim.check.split()
         try:
+            name, *arguments = claim.check.split()
             found = CHECKS[name](claim, evidence, *arguments)
         except Exception as error:
             raise ValueError(f"claim {claim.id}: the check {claim.check!r} fails ({type(error).__name__}: {error}).") from error

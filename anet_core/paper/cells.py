@@ -119,12 +119,18 @@ def printed(quantity: str, network: str) -> float | None:
 
 
 def text_claims() -> list[Claim]:
-    """The rows of claims.csv, what the text says; a value that stands in a table is left empty there and taken from it."""
+    """The rows of claims.csv, what the text says; a value that stands in a table is left empty there and taken from it.
+
+    Raises:
+        ValueError: a value is left empty and stands in no table.
+    """
     claims = []
     for row in read("claims"):
-        name, *arguments = row["check"].split()
+        name, quantity, network = (row["check"].split() + ["", "", ""])[:3]
         if not row["printed"] and name in ("value", "equation"):
-            cell = cell_of()[as_printed(arguments[0]), arguments[1]]
+            cell = cell_of().get((as_printed(quantity), network))
+            if cell is None:
+                raise ValueError(f"claim {row['id']} of claims.csv: no table prints {quantity} of {network}; write down what is printed.")
             row |= {"printed": cell.printed, "unit": cell.unit}
         claims.append(Claim(**row))
     return claims
