@@ -5,6 +5,9 @@ import sys
 import nbformat
 import pytest
 
+from data_prep import catalogue
+from data_prep.sources import SOURCES
+
 from conftest import ROOT, draw
 
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -18,6 +21,11 @@ PAGE_FILES = sorted((ROOT / "book").glob("*.ipynb"))
 def code_cells(path, tag):
     notebook = nbformat.read(path, as_version=4)
     return [cell for cell in notebook.cells if cell.cell_type == "code" and tag in cell.metadata.get("tags", [])]
+
+
+def code_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -69,6 +77,16 @@ def test_no_page_shows_a_real_picture():
         if needs_data(page):
             shown = [cell for cell in code_cells(ROOT / "book" / f"{page}.ipynb", "shows-data") if cell.outputs]
             assert not shown, f"{page} shows pictures that are not ours to publish"
+
+
+def test_every_page_of_a_published_set_says_where_it_comes_from():
+    for page, (notebook, parameters) in PAGES.items():
+        if notebook == "dataset" and needs_data(page):
+            outputs = code_outputs(ROOT / "book" / f"{page}.ipynb")
+            said = "\n".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
+            [source] = [s for s in SOURCES.values() if s.folder == catalogue.SOURCES[parameters["dataset"]]]
+            for fact in (source.page, source.licence, source.citation, source.content_sha256, "sha256 of the manifest"):
+                assert fact in said, f"{page} lacks {fact}"
 
 
 def test_papermill_takes_a_folder_that_is_not_in_the_repository(tmp_path):

@@ -19,15 +19,16 @@ from data_prep.catalogue import data_root
 
 ROOT = Path(__file__).resolve().parents[1]
 NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
+REAL = (*NEU, "magnetic-tile")
 
 # Pages that are committed: name of the page -> (notebook, parameters). Real pictures are not ours to publish, so a
 # page of a real data set is executed without them.
 PAGES: dict[str, tuple[str, dict]] = {
     "claims": ("claims", {}),
     "dataset-synthetic": ("dataset", {"dataset": "synthetic"}),
-    **{f"dataset-{name}": ("dataset", {"dataset": name, "pictures": False}) for name in NEU},
+    **{f"dataset-{name}": ("dataset", {"dataset": name, "pictures": False}) for name in REAL},
     "audit-synthetic": ("audit", {"dataset": "synthetic"}),
-    **{f"audit-{name}": ("audit", {"dataset": name, "pictures": False}) for name in NEU},
+    **{f"audit-{name}": ("audit", {"dataset": name, "pictures": False}) for name in REAL},
     "relabelling-synthetic": ("relabelling", {"dataset": "synthetic"}),
     **{f"relabelling-{name}": ("relabelling", {"dataset": name, "pictures": False}) for name in NEU},
     "network": ("network", {}),
