@@ -27,7 +27,7 @@ HELD_BACK = 50  # training images that a protocol's values are chosen on
 def run(
     model: str, folder: Path, protocol: Protocol, split_seed: int = 0, seed: int = 0, *,
     results: Path = records.RESULTS, held_back: bool = False, device: str | None = None, progress: bool = True,
-    deadline: float | None = None,
+    deadline: float | None = None, checkpoint: Path | None = None,
 ) -> dict:
     """The record of a run: read if it exists, otherwise trained, tested and written.
 
@@ -38,8 +38,9 @@ def run(
             test images: for choosing a protocol.
         device: "cpu" or "cuda"; None for CUDA where there is one.
         deadline: see ``training.train``.
+        checkpoint: one to go on from, which is kept for a longer run; None for this run's own.
 
-    The record goes to results/runs, the weights to results/weights, and the checkpoint, until then, to
+    The record goes to results/runs, the weights to results/weights, and a checkpoint of its own, until then, to
     results/checkpoints.
 
     Raises:
@@ -64,10 +65,10 @@ def run(
         test_samples = load(folder, "test", split_seed)
     torch.manual_seed(seed)
     network = build(model)
-    checkpoint = results / "checkpoints" / f"{name}.pt"
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    own = results / "checkpoints" / f"{name}.pt"
+    own.parent.mkdir(parents=True, exist_ok=True)
     losses, seconds = train(
-        network, train_samples, protocol, seed, checkpoint=checkpoint, device=device, progress=progress, deadline=deadline
+        network, train_samples, protocol, seed, checkpoint=checkpoint or own, device=device, progress=progress, deadline=deadline
     )
     record = {
         **{key: value for key, value in asdict(protocol).items() if key != "name"},
@@ -81,7 +82,7 @@ def run(
     if not held_back:
         weights.save(network, model, results / "weights" / f"{name}.safetensors")
     records.write(record, path)
-    checkpoint.unlink(missing_ok=True)
+    own.unlink(missing_ok=True)
     return record
 
 

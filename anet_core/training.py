@@ -41,7 +41,7 @@ def train(
             whose auxiliary losses weigh ``model.AUX_WEIGHT``.
         samples: the training images; sizes other than multiples of 32 are padded by reflection.
         checkpoint: file to resume from if it exists and to write every 50 iterations; removed by the
-            caller once the result is safe.
+            caller once the result is safe. At a constant rate it may be one of a shorter run.
         bf16: compute convolutions in bfloat16; None for where the processor has it.
         deadline: a moment of ``time.monotonic``, with a checkpoint: after it TimeUp is raised.
 
@@ -165,6 +165,9 @@ def resume(checkpoint: Path | None, identity: dict, model: nn.Module, optimizer:
         known = state["identity"]
     except (EOFError, RuntimeError, KeyError, UnpicklingError) as error:
         raise ValueError(f"{checkpoint} is damaged ({type(error).__name__}); delete it to start that run afresh.") from None
+    protocol = identity["protocol"]
+    if protocol["decay_power"] == 0 and len(state["losses"]) <= protocol["iterations"]:  # so far the same run
+        known["protocol"] |= {key: protocol[key] for key in ("name", "iterations")}
     if known != identity:
         raise ValueError(f"{checkpoint} belongs to a run with other settings or data; delete it to start afresh.")
     model.load_state_dict(state["model"])

@@ -1,0 +1,84 @@
+"""The protocol study: learning rate x loss reduction x iterations for A-Net, on one set split as the paper splits.
+
+    python -m anet_core.study --rate 0.001 --reduction batch
+    python -m anet_core.study --minutes 30
+
+All else is as printed. The printed rate is constant, so a run's first n iterations are the run of n iterations: one
+training to the last number of iterations is tested on the way at each. Each test is a record in results/study/runs.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+from anet_core.campaign import claim
+from anet_core.grid import Cell
+from anet_core.loss import REDUCTIONS
+from anet_core.protocol import PRINTED, Protocol
+from anet_core.records import RESULTS
+from anet_core.run import run
+from anet_core.training import TimeUp
+from data_prep import locate
+
+DATASET = "neu-inclusion-random"
+RATES = (PRINTED.learning_rate, 0.001, 0.003, 0.01)
+ITERATIONS = (250, 500, 1000, 1500, PRINTED.iterations)
+
+
+def setting(rate: float, reduction: str, iterations: int) -> Protocol:
+    """The printed protocol but for these three; its name states them."""
+    name = f"rate{rate:g}-{reduction}-{iterations}"
+    return replace(PRINTED, name=name, learning_rate=rate, loss_reduction=reduction, iterations=iterations)
+
+
+def train_and_test(
+    rate: float, reduction: str, dataset: str = DATASET, iterations: tuple[int, ...] = ITERATIONS, *,
+    results: Path = RESULTS / "study", deadline: float | None = None,
+) -> None:
+    """Train A-Net to the last of the iterations, testing and recording it at each; what is recorded is not run again.
+
+    Raises:
+        TimeUp: the deadline, a moment of ``time.monotonic``, has come; the next call goes on from the checkpoint.
+        ValueError: damaged data, or a record made from other data.
+    """
+    folder = locate(dataset)
+    cell = Cell("A-Net", folder.name, f"rate{rate:g}-{reduction}")
+    checkpoint = results / "checkpoints" / f"{cell.name}.pt"
+    with claim(cell, results) as free:
+        if not free:
+            print(f"{cell.name} is trained by another process")
+            return
+        for n in iterations:
+            protocol = setting(rate, reduction, n)
+            record = run(cell.model, folder, protocol, results=results, deadline=deadline, checkpoint=checkpoint)
+            print(f"{record['protocol']}: IoU {record['iou_pooled']:.2f} %", flush=True)
+        checkpoint.unlink(missing_ok=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; 0, or 1 after one sentence on what is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m anet_core.study", description=__doc__.splitlines()[0])
+    parser.add_argument("--rate", type=float, nargs="+", default=RATES, help="learning rates; all of the study if not given")
+    parser.add_argument("--reduction", nargs="+", default=REDUCTIONS, choices=REDUCTIONS, help="of the loss; both if not given")
+    parser.add_argument("--iterations", type=int, nargs="+", default=ITERATIONS, help="where it is tested, ascending")
+    parser.add_argument("--dataset", default=DATASET, help="a known name or a folder")
+    parser.add_argument("--minutes", type=float, help="stop cleanly after this time")
+    parser.add_argument("--results", type=Path, default=RESULTS / "study")
+    options = parser.parse_args(arguments)
+    deadline = time.monotonic() + 60 * options.minutes if options.minutes is not None else None
+    try:
+        for reduction, rate in product(options.reduction, options.rate):
+            train_and_test(rate, reduction, options.dataset, tuple(options.iterations), results=options.results, deadline=deadline)
+    except TimeUp:
+        print("out of time; the checkpoint is written")
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

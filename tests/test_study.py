@@ -1,0 +1,41 @@
+import re
+
+import pytest
+
+from anet_core import records, study
+from anet_core.protocol import PRINTED
+
+
+def call(squares, results, *arguments):
+    return study.main(["--dataset", str(squares), "--rate", "0.01", "--reduction", "batch", "--results", str(results), *arguments])
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    from dataclasses import replace
+
+    monkeypatch.setattr(study, "PRINTED", replace(PRINTED, batch_size=4))
+
+
+def test_the_printed_setting_is_one_of_the_study():
+    last = study.setting(study.RATES[0], "image", study.ITERATIONS[-1])
+    assert {**vars(last), "name": "printed"} == vars(PRINTED)
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one_to_the_same_losses_and_pixels(squares, tmp_path, small_batches):
+    on_the_way, alone = tmp_path / "on the way", tmp_path / "alone"
+    assert call(squares, on_the_way, "--iterations", "50", "60", "70") == 0
+    assert call(squares, alone, "--iterations", "70") == 0
+    name = f"{records.run_name('A-Net', 'squares', 'rate0.01-batch-70')}.json"
+    ours, theirs = (records.read(folder / "runs" / name) for folder in (on_the_way, alone))
+    assert ours["losses"] == theirs["losses"] and ours["confusion_images"] == theirs["confusion_images"]
+    assert (ours["iterations"], ours["learning_rate"], ours["loss_reduction"]) == (70, 0.01, "batch")
+    assert len(list(on_the_way.glob("runs/*"))) == 3 and not list(on_the_way.glob("checkpoints/*.pt"))
+
+
+def test_out_of_time_keeps_the_records_and_goes_on(squares, tmp_path, small_batches, capsys):
+    assert call(squares, tmp_path, "--iterations", "50") == 0
+    assert call(squares, tmp_path, "--iterations", "50", "60", "--minutes", "0") == 0
+    assert "out of time" in capsys.readouterr().out and len(list(tmp_path.glob("runs/*"))) == len(list(tmp_path.glob("checkpoints/*.pt"))) == 1
+    assert call(squares, tmp_path, "--iterations", "50", "60") == 0
+    assert re.search(r"-60: IoU", capsys.readouterr().out) and len(list(tmp_path.glob("runs/*"))) == 2
