@@ -36,6 +36,7 @@ PAGES: dict[str, tuple[str, dict]] = {
     "complexity_audit": ("complexity_audit", {}),
     "protocol": ("protocol", {}),
     "ablation-synthetic": ("ablation", {"dataset": "synthetic"}),
+    **{f"ablation-{name}": ("ablation", {"dataset": name, "protocol": "tuned", "train": []}) for name in NEU},
     "comparison-synthetic": ("comparison", {"dataset": "synthetic"}),
     **{f"comparison-{name}": ("comparison", {"dataset": name, "protocol": "tuned", "train": [], "pictures": False}) for name in NEU},
     "paper_tables": ("paper_tables", {}),

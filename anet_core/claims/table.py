@@ -11,22 +11,22 @@ HEADINGS = ("where", "claim", "printed", "ours", "verdict", "remark", "computed 
 
 def html(ledger: pd.DataFrame) -> str:
     """A sortable table, a row a claim, with the claim's id as its anchor and a link to the page that computes ours."""
-    heading = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
+    heading = "".join(f'<th{" class=number" * (name in ("printed", "ours"))}>{name}</th>' for name in HEADINGS)
     rows = [
-        f'<tr id="{key}">' + "".join(f"<td>{cell}</td>" for cell in (
-            f'<a href="#{key}">{escape(row["where"])}</a>', escape(row["claim"]), with_unit(row["printed"], row["unit"]),
-            with_unit(ours(row), row["unit"]), row["verdict"], escape(remark(row)),
-            f'<a href="{row["page"]}.html">{row["page"]}</a>: <code title="{escape(what(row))}">{escape(row["check"])}</code>',
-        )) + "</tr>"
+        f'<tr id="{key}"><td><a href="#{key}">{escape(row["where"])}</a></td><td>{escape(row["claim"])}</td>'
+        f'<td class="number">{with_unit(row["printed"], row["unit"])}</td><td class="number">{with_unit(ours(row), row["unit"])}</td>'
+        f'<td>{row["verdict"]}</td><td>{escape(remark(row))}</td>'
+        f'<td><a href="{row["page"]}.html">{row["page"]}</a>: <code title="{escape(what(row))}">{escape(row["check"])}</code></td></tr>'
         for key, row in ledger.iterrows()
     ]
     return f'<table class="sortable ledger"><thead><tr>{heading}</tr></thead><tbody>\n' + "\n".join(rows) + "\n</tbody></table>"
 
 
 def by_place(part: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the ledger under their place in the paper, as a link to the row of the whole."""
+    """Rows of the ledger under their place in the paper, a link to the row of the whole; ours as text, with interval and unit."""
     links = [f'<a href="claims.html#{key}">{escape(where)}</a>' for key, where in part["where"].items()]
-    return part.set_index(pd.Index(links, name="where"))
+    shown = [with_unit(ours(row), row["unit"]) for _, row in part.iterrows()]
+    return part.assign(ours=shown).set_index(pd.Index(links, name="where"))
 
 
 def what(row: pd.Series) -> str:

@@ -73,10 +73,10 @@ function addFilter(table, columns, asked) {
   Object.assign(words, { type: "search", placeholder: "filter rows", ariaLabel: "filter rows", value: asked.get("filter") ?? "" });
   const lists = columns.flatMap((head, column) => {
     const choices = [...new Set(rows.map((row) => text(row.cells[column])))].sort();
-    if (head.classList.contains("number") || choices.length < 2 || choices.length > CHOICES) return [];
+    if (head.classList.contains("number") || choices.length < 2 || choices.length > CHOICES || choices.includes("")) return [];
     const list = document.createElement("select"), name = text(head);
     list.ariaLabel = name;
-    list.append(new Option(`any ${name}`, ""), ...choices.filter(Boolean).map((choice) => new Option(choice)));
+    list.append(new Option(`${name}: any`, ""), ...choices.map((choice) => new Option(choice)));
     list.value = choices.includes(asked.get(name)) ? asked.get(name) : "";
     return [{ list, column }];
   });
