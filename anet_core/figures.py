@@ -36,6 +36,26 @@ def loss_curves(records: list[dict], of: str = "protocol") -> Axes:
     return sns.lineplot(curves, x="iteration", y="loss", hue=of, style=of, errorbar=None, ax=axes)
 
 
+def iou_by_iterations(settings: pd.DataFrame, printed: float) -> Axes:
+    """IoU against iterations, a line a learning rate with its intervals as bars, broken where the loss sums over the batch, and the printed IoU.
+
+    Args:
+        settings: see ``study.table``.
+        printed: percent.
+    """
+    _, axes = plt.subplots(figsize=(7, 4.2))
+    tested = settings.dropna().reset_index()
+    colors = dict(zip(tested["rate"].unique(), sns.color_palette("colorblind")))
+    for (reduction, rate), points in tested.groupby(["reduction", "rate"], sort=False):
+        spread = (points["IoU"] - points["low"], points["high"] - points["IoU"])
+        line = "o-" if reduction == "image" else "s--"
+        axes.errorbar(points["iterations"], points["IoU"], spread, fmt=line, color=colors[rate], capsize=3, label=f"{rate:g}, each {reduction}")
+    axes.axhline(printed, color="black", linestyle=":", label="printed IoU")
+    axes.set(xlabel="iterations", ylabel="IoU (%)", ylim=(0, None))
+    axes.legend(fontsize=9)
+    return axes
+
+
 def image_ious(records: list[dict]) -> Axes:
     """For each network, the share of test images whose IoU stays below a value."""
     values = pd.concat([pd.DataFrame({"IoU": r["iou_images"].values(), "network": r["model"]}) for r in records], ignore_index=True)

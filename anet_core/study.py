@@ -58,6 +58,36 @@ def train_and_test(
         checkpoint.unlink(missing_ok=True)
 
 
+def table(runs: list[dict]) -> "pd.DataFrame":
+    """IoU in percent with its 95 % interval over surfaces at each setting of the study; missing where it was not run.
+
+    Args:
+        runs: records on one data set, at constant learning rates.
+
+    Returns:
+        columns IoU, low and high; indexed by reduction, rate and iterations.
+    """
+    import pandas as pd
+
+    from anet_core.statistics import bootstrap_iou_pooled
+
+    found = {(run["loss_reduction"], run["learning_rate"], run["iterations"]): (run["iou_pooled"], *bootstrap_iou_pooled(run)) for run in runs}
+    settings = pd.MultiIndex.from_product([REDUCTIONS, RATES, ITERATIONS], names=["reduction", "rate", "iterations"])
+    return pd.DataFrame.from_dict(found, "index", columns=["IoU", "low", "high"]).reindex(settings)
+
+
+def reached(iou: "pd.Series", value: float) -> float | None:
+    """Where on its index a curve of IoU first reaches a value, by interpolation in the index's logarithm; None where it does not."""
+    import numpy as np
+
+    iou = iou.dropna().sort_index()
+    above = np.flatnonzero(iou >= value)
+    if not above.size:
+        return None
+    around = iou.iloc[max(0, above[0] - 1) : above[0] + 1]
+    return float(np.exp(np.interp(value, around, np.log(around.index))))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; 0, or 1 after one sentence on what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m anet_core.study", description=__doc__.splitlines()[0])

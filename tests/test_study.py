@@ -1,5 +1,6 @@
 import re
 
+import pandas as pd
 import pytest
 
 from anet_core import records, study
@@ -39,3 +40,18 @@ def test_out_of_time_keeps_the_records_and_goes_on(squares, tmp_path, small_batc
     assert "out of time" in capsys.readouterr().out and len(list(tmp_path.glob("runs/*"))) == len(list(tmp_path.glob("checkpoints/*.pt"))) == 1
     assert call(squares, tmp_path, "--iterations", "50", "60") == 0
     assert re.search(r"-60: IoU", capsys.readouterr().out) and len(list(tmp_path.glob("runs/*"))) == 2
+
+
+def test_where_a_curve_reaches_a_value():
+    curve = pd.Series([10.0, 30.0, 20.0, None], index=[0.001, 0.1, 1.0, 10.0])
+    assert study.reached(curve, 20) == pytest.approx(0.01)  # half of the way, on a logarithmic axis
+    assert study.reached(curve, 5) == pytest.approx(0.001) and study.reached(curve, 31) is None
+
+
+def test_the_table_has_every_setting_and_the_runs_that_there_are(squares, tmp_path, small_batches):
+    assert call(squares, tmp_path, "--iterations", "5", "--rate", str(study.RATES[1])) == 0
+    [record] = records.read_all(tmp_path / "runs")
+    record["iterations"] = study.ITERATIONS[0]
+    table = study.table([record])
+    assert len(table) == len(study.RATES) * 2 * len(study.ITERATIONS) and table["IoU"].notna().sum() == 1
+    assert table.loc[("batch", study.RATES[1], study.ITERATIONS[0]), "IoU"] == record["iou_pooled"]
