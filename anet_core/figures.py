@@ -139,7 +139,7 @@ def cost_bubbles(points: pd.DataFrame) -> Axes:
     figure.legend(loc="outside upper center", ncols=2)
     figure.canvas.draw()  # constrained layout moves the axes, and names are placed in pixels
     beside = points[["true", "iou", "printed", "iou"]].to_numpy()
-    above = run[["true", "low", "true", "high"]].to_numpy()
+    above = run.assign(low=run[["iou", "low"]].min(axis=1), high=run[["iou", "high"]].max(axis=1))[["true", "low", "true", "high"]].to_numpy()
     name_points(axes, points[["true", "iou"]], areas, [*beside, *above])
     return axes
 
