@@ -24,6 +24,7 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
+from statistics import median
 
 import torch
 from safetensors import SafetensorError
@@ -129,24 +130,40 @@ def changed(folder: Path) -> str | None:
     return None
 
 
-def seconds_needed(cells: list[Cell], results: Path, device: str) -> float | None:
-    """Estimate of the time that cells need on this processor; None without a record made on it.
+def seconds_a_picture(results: Path, device: str) -> dict[str, float]:
+    """Training time of each network for a picture, by the grid's records made on this processor: their median."""
+    found: dict[str, list[float]] = {}
+    for cell in GRID:
+        path = record_path(cell, results)
+        if path.exists() and fault(path) is None and (record := records.read(path))["processor"] == processor(device):
+            found.setdefault(cell.model, []).append(record["seconds"] / record["iterations"] / record["batch_size"])
+    return {model: median(seconds) for model, seconds in found.items()}
 
-    Time is taken to be proportional to true MACs times pictures seen, at the record's own ratio for a network that
-    has one and at A-Net's or any other for one that has none: good to a factor of a few there.
+
+def seconds_needed(cells: list[Cell], results: Path, device: str) -> tuple[float, set[str]] | None:
+    """Estimate of the time that cells need on this processor, and the networks whose part in it is a guess.
+
+    A network without a record is guessed from those that have one, in proportion to ``effort``: good to a factor of a
+    few. None without any record made on this processor.
     """
-    ratios: dict[str, float] = {}
-    for path in sorted((results / "runs").glob("*.json")):
-        if fault(path) is None and (record := records.read(path))["processor"] == processor(device):
-            work = macs(record["model"]) * record["iterations"] * record["batch_size"]
-            ratios[record["model"]] = record["seconds"] / work
-    if not ratios:
+    known = seconds_a_picture(results, device)
+    if not known:
         return None
-    other = ratios.get("A-Net", next(iter(ratios.values())))
-    settings = {cell: protocol(cell.protocol).for_dataset(cell.dataset) for cell in cells}
-    return sum(
-        ratios.get(cell.model, other) * macs(cell.model) * settings[cell].iterations * settings[cell].batch_size for cell in cells
-    )
+    rate = median(seconds / effort(model) for model, seconds in known.items())
+    total = 0.0
+    for cell in cells:
+        settings = protocol(cell.protocol).for_dataset(cell.dataset)
+        total += known.get(cell.model, rate * effort(cell.model)) * settings.iterations * settings.batch_size
+    return total, {cell.model for cell in cells} - known.keys()
+
+
+def effort(model: str) -> int:
+    """What the time of a network is taken to be proportional to: true MACs, and what passes by without multiplying.
+
+    The second part is set to nine times A-Net's MACs for every network. So Fig. 7's networks lie in eager torch: seven
+    times A-Net's MACs take 1.4 times its time.
+    """
+    return macs(model) + 9 * macs("A-Net")
 
 
 @cache
@@ -157,14 +174,15 @@ def macs(model: str) -> int:
 
 
 def status(cells: list[Cell], results: Path, device: str) -> None:
-    """Print how many cells are done, running and missing, the time that the missing ones need, and every faulty file.
+    """Print how many cells are done, running, missing and faulty, the time that the missing ones need, and every faulty file.
 
     A cell whose worker was lost is missing, and named with the iteration that it resumes from.
     """
     states = {cell: state(cell, results) for cell in cells}
     missing = [cell for cell in cells if states[cell] == "missing"]
     count = Counter(states.values())
-    print(f"{len(cells)} cells: {count['done']} done, {count['running']} running, {len(missing)} missing")
+    faulty = len(cells) - count["done"] - count["running"] - len(missing)
+    print(f"{len(cells)} cells: {count['done']} done, {count['running']} running, {len(missing)} missing, {faulty} faulty")
     for cell in cells:
         if states[cell] == "running":
             print(f"running  {cell.name}")
@@ -172,8 +190,12 @@ def status(cells: list[Cell], results: Path, device: str) -> None:
         if line := stopped(cell, results):
             print(line)
     if missing:
-        seconds = seconds_needed(missing, results, device)
-        estimate = f"about {seconds / 3600:.1f} hours here" if seconds else "no run recorded here to estimate from"
+        estimate = "no run recorded here to estimate from"
+        if needed := seconds_needed(missing, results, device):
+            seconds, guessed = needed
+            estimate = f"about {seconds / 3600:.1f} hours here"
+            if guessed:
+                estimate += f", guessed for {len(guessed)} of {len({cell.model for cell in missing})} networks"
         print(f"next     {missing[0].name}; all that is missing: {estimate}")
     folders = set()
     for path in sorted((results / "runs").glob("*.json")):
@@ -194,13 +216,20 @@ def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | No
     """Run the missing cells in order, until done or out of time; those of other workers are left out or waited for.
 
     Returns:
-        how many failed, each with a sentence on why; a full disk or a missing data set ends a cell, not the others.
+        how many failed, each with a sentence on why; a faulty record, a full disk or a missing data set ends a cell,
+        not the others.
     """
     deadline = time.monotonic() + 60 * minutes if minutes is not None else None
     failed = 0
     for cell in cells:
         with claim(cell, results, wait) as free:
-            if not free or record_path(cell, results).exists():
+            if not free:
+                print(f"{cell.name} is left to the worker that runs it", flush=True)
+                continue
+            if record_path(cell, results).exists():
+                if wrong := fault(record_path(cell, results)):
+                    print(f"faulty   {wrong}", file=sys.stderr)
+                    failed += 1
                 continue
             print(cell.name, flush=True)
             try:
@@ -209,9 +238,10 @@ def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | No
                     results=results, device=device, deadline=deadline,
                 )
             except TimeUp:
-                print("out of time; the checkpoint of this cell is written")
+                print("\nout of time; the checkpoint of this cell is written")
                 break
-            except (ValueError, OSError, RuntimeError, SafetensorError) as error:  # a full disk is any of the last three
+            except (ValueError, OSError, RuntimeError, SafetensorError) as error:  # a full disk is the second or the last
+                print(flush=True)
                 print(f"failed   {cell.name}: {' '.join(str(error).split())}", file=sys.stderr)
                 failed += 1
     return failed
@@ -243,7 +273,7 @@ def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
                 (Path(temporary) / part / name).write_bytes(archive.extractfile(member).read())
         for incoming in sorted(Path(temporary).glob("runs/*.json")):
             if wrong := fault(incoming):
-                refused.append(wrong)
+                refused.append(wrong.replace(temporary, str(path)))
                 continue
             if (results / "runs" / incoming.name).exists():
                 continue

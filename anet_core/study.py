@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
         for reduction, rate in product(options.reduction, options.rate):
             train_and_test(rate, reduction, options.dataset, tuple(options.iterations), results=options.results, deadline=deadline)
     except TimeUp:
-        print("out of time; the checkpoint is written")
+        print("\nout of time; the checkpoint is written")
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -178,13 +178,17 @@ def resume(checkpoint: Path | None, identity: dict, model: nn.Module, optimizer:
 def save_checkpoint(
     checkpoint: Path, identity: dict, model: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float], seconds: float
 ) -> None:
-    """Write all that ``resume`` needs, to a temporary name first."""
+    """Write all that ``resume`` needs, to a temporary name first; OSError where the disk is full."""
     state = {
         "identity": identity, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
         "losses": losses, "seconds": seconds,
     }
     temporary = checkpoint.with_name(checkpoint.name + ".tmp")
-    torch.save(state, temporary)
+    try:
+        torch.save(state, temporary)
+    except RuntimeError:  # torch's word for a write that was cut short
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{checkpoint} could not be written whole; is the disk full? The last one before it is kept.") from None
     os.replace(temporary, checkpoint)
 
 

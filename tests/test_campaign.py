@@ -74,6 +74,8 @@ def test_a_worker_holds_its_cell_until_it_dies(toy, capsys):
     assert campaign.state(CELL, toy) == "running"
     with campaign.claim(CELL, toy) as free:
         assert not free
+    assert call("run", "--only", CELL.name, results=toy) == 0
+    assert f"{CELL.name} is left to the worker that runs it" in capsys.readouterr().out
     threading.Timer(0.5, worker.send_signal, [signal.SIGKILL]).start()
     with campaign.claim(CELL, toy, wait=True) as free:
         assert free and worker.wait() == -signal.SIGKILL
@@ -100,7 +102,30 @@ def test_a_record_is_never_run_again(one_record, capsys):
     assert path.read_bytes() == before and not list(one_record.glob("checkpoints/*.pt"))
     call("status", results=one_record)
     out = capsys.readouterr().out
-    assert "1 done, 0 running, 1 missing" in out and "hours here" in out
+    assert "1 done, 0 running, 1 missing" in out and "hours here" in out and "guessed" not in out
+
+
+def test_time_is_taken_from_records_and_guessed_between_constant_and_proportional_to_macs(one_record):
+    record = records.read(campaign.record_path(CELL, one_record))
+    record["processor"] = campaign.processor("cpu")
+    records.write(record, campaign.record_path(CELL, one_record))
+    settings = PROTOCOLS["quick"]
+    here = record["seconds"] / (record["iterations"] * record["batch_size"]) * settings.iterations * settings.batch_size
+    again = Cell("A-Net", "squares", "quick", seed=1)
+    assert campaign.seconds_needed([again], one_record, "cpu") == (pytest.approx(here), set())
+    seconds, guessed = campaign.seconds_needed([again, Cell("UNet", "squares", "quick")], one_record, "cpu")
+    assert 2 * here < seconds < here * (1 + campaign.macs("UNet") / campaign.macs("A-Net")) and guessed == {"UNet"}
+    for path in one_record.glob("runs/*"):
+        path.unlink()
+    assert campaign.seconds_needed([again], one_record, "cpu") is None
+
+
+def test_a_faulty_record_is_not_passed_over_in_silence(one_record, capsys):
+    campaign.record_path(CELL, one_record).write_text("{")
+    assert call("run", "--only", CELL.name, results=one_record) == 1
+    assert f"faulty   {campaign.record_path(CELL, one_record)} is not a run's record" in capsys.readouterr().err
+    call("status", results=one_record)
+    assert "0 done, 0 running, 1 missing, 1 faulty" in capsys.readouterr().out
 
 
 def test_faulty_records_are_named(one_record, capsys):
@@ -169,11 +194,15 @@ def test_a_full_disk(one_record, capsys):
         [sys.executable, "-c", FULL, str(one_record)], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     assert process.stdout.count("File too large") == 2 and "Traceback" not in process.stderr
-    assert process.returncode == 1 and process.stderr.startswith(f"failed   {CELL.name[:-1]}1: ")
+    assert process.returncode == 1
+    assert process.stderr.startswith(f"failed   {CELL.name[:-1]}1: ") and "could not be written whole; is the disk full?" in process.stderr
     assert [(p.name, p.read_bytes()) for p in path.parent.iterdir()] == [(path.name, before)]
     call("status", results=one_record)
-    out = capsys.readouterr().out
-    assert "1 done, 0 running, 1 missing" in out and f"{CELL.name[:-1]}1.pt.tmp was cut short" in out
+    assert "1 done, 0 running, 1 missing, 0 faulty" in capsys.readouterr().out and not list(one_record.glob("*/*.tmp"))
+    cut = one_record / "checkpoints" / f"{CELL.name}.pt.tmp"  # as a SIGKILL leaves it
+    cut.write_bytes(b"cut")
+    call("status", results=one_record)
+    assert f"faulty   {cut} was cut short" in capsys.readouterr().out
 
 
 def test_export_and_import(one_record, tmp_path, capsys):
@@ -194,7 +223,7 @@ def test_export_and_import(one_record, tmp_path, capsys):
     theirs.unlink()
     assert call("import", str(archive), results=elsewhere) == 0
     out = capsys.readouterr().out
-    assert "0 records added, 2 refused" in out and "other data" in out and "broken.json is not a run's record" in out
+    assert "0 records added, 2 refused" in out and "other data" in out and f"{archive}/runs/broken.json is not a run's record" in out
     assert not theirs.exists()
 
 
