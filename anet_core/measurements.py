@@ -1,4 +1,4 @@
-"""The tables that ``workflow/deployment.py`` measures: results/deployment/MACHINE--TABLE.csv."""
+"""The tables that ``workflow/deployment.py`` and ``workflow/training_speed.py`` measure: results/deployment/MACHINE--TABLE.csv."""
 
 from pathlib import Path
 
@@ -34,5 +34,6 @@ def recorded(table: str, machine: str) -> pd.DataFrame:
     """
     file = path(table, machine)
     if not file.is_file():
-        raise FileNotFoundError(f'{file} does not exist; make it on that machine with "python workflow/deployment.py --only {table}".')
+        script = "training_speed.py" if table == "training" else f"deployment.py --only {table}"
+        raise FileNotFoundError(f'{file} does not exist; make it on that machine with "python workflow/{script}".')
     return pd.read_csv(file)

@@ -78,6 +78,11 @@ def ratios(milliseconds: pd.DataFrame, reference: str) -> pd.DataFrame:
     return pd.DataFrame({"ratio": median[reference] / median, "low": low, "high": high}, index=milliseconds.columns)
 
 
+def front(points: pd.DataFrame) -> list[bool]:
+    """For each row whether no other is both faster and at least as good: columns median_ms and iou."""
+    return [not ((points["median_ms"] < one.median_ms) & (points["iou"] >= one.iou)).any() for one in points.itertuples()]
+
+
 def cpu_name() -> str:
     """The processor's name as OpenVINO reports it."""
     import openvino as ov

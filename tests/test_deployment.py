@@ -87,6 +87,11 @@ def test_the_first_call_of_a_turn_of_several_is_not_timed():
         timing.latencies({}, iterations=5, burst=2)
 
 
+def test_on_the_front_is_what_nothing_faster_equals():
+    points = pd.DataFrame({"median_ms": [1, 2, 3, 4], "iou": [50, 70, 70, 80]}, index=["fast", "good", "slower", "best"])
+    assert timing.front(points) == [True, True, False, True]
+
+
 def test_ratios_say_how_many_times_faster():
     milliseconds = pd.DataFrame({"slow": [4.0, 4.0, 6.0, 6.0, 4.0, 4.0], "fast": [2.0, 2.0, 3.0, 3.0, 2.0, 2.0]}, index=[0, 0, 1, 1, 2, 2])
     table = timing.ratios(milliseconds, "slow")

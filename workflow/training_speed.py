@@ -3,7 +3,7 @@
     python workflow/training_speed.py
     python workflow/training_speed.py --dataset neu-inclusion --iterations 100
 
-Both start from the same weights, see the same batches and take turns, so that a drift of the machine falls on both alike.
+Writes results/deployment/MACHINE--training.csv. Both start from the same weights, see the same batches and take turns, so that a drift of the machine falls on both alike.
 Their loss curves are equal within noise where the 95 % interval of the mean difference, paired by seed, holds 0 and is
 narrow enough to have shown a difference as large as that between seeds. Of equal ways one in twenty fails this by chance.
 """
@@ -20,12 +20,11 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from anet_core import build
+from anet_core import build, measurements
 from anet_core.dataset import load
 from anet_core.prediction import normalise
 from anet_core.protocol import TUNED, Protocol
-from anet_core.run import processor
-from anet_core.timing import latencies, ratios, summary
+from anet_core.timing import latencies, machine, ratios, summary
 from anet_core.training import augment, batch_indices, has_bf16, step, to_tensors, total_loss
 from data_prep import locate
 
@@ -109,14 +108,16 @@ def main() -> None:
         }
         times.append(latencies(functions, options.iterations, WARMUP))
     milliseconds = pd.concat(times, ignore_index=True)
-    print(f"{processor('cpu')}, {torch.get_num_threads()} threads, batch {protocol.batch_size} of {images.shape[3]}x{images.shape[2]}, "
-          f"{len(milliseconds)} steps each; ours in {'bfloat16' if bf16 else 'float32'}\n")
-    print(summary(milliseconds)[["median_ms", "p5_ms", "p95_ms"]].round(0).to_string(), "\n")
-    print("plain over ours: {:.2f}, 95 % interval {:.2f} to {:.2f}".format(*ratios(milliseconds, "plain").loc["ours"]))
     curves = difference_of_curves(losses)
-    equal = -curves["seeds"] < curves["low"] < 0 < curves["high"] < curves["seeds"]
-    print("loss of ours less plain: 95 % interval of the mean {low:.4f} to {high:.4f}, {largest:.4f} where the smoothed curves differ "
-          "most, {seeds:.4f} between seeds: ".format(**curves) + ("equal within noise" if equal else "NOT equal within noise"))
+    table = summary(milliseconds).join(ratios(milliseconds, "plain")).rename_axis("way").reset_index().assign(
+        steps=len(milliseconds), threads=torch.get_num_threads(), precision=["bf16" if bf16 and way == "ours" else "f32" for way in ways],
+        **{f"loss_{name}": value for name, value in curves.items()},
+        equal=-curves["seeds"] < curves["low"] < 0 < curves["high"] < curves["seeds"], torch=torch.__version__,
+    ).drop(columns="fps")
+    path = measurements.path("training", machine())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.round(6).to_csv(path, index=False)
+    print(f"{path}: batch {protocol.batch_size} of {images.shape[3]}x{images.shape[2]}\n{table.T.to_string(header=False)}")
 
 
 if __name__ == "__main__":
