@@ -36,6 +36,7 @@ from anet_core.grid import GRID, Cell
 from anet_core.protocol import protocol
 from anet_core.registry import build, names
 from anet_core.run import processor, run
+from anet_core.subject import side
 from anet_core.training import TimeUp
 from data_prep import locate
 from data_prep.format import read_manifest, sha256
@@ -52,6 +53,18 @@ def selected(pattern: str | None) -> list[Cell]:
 def record_path(cell: Cell, results: Path) -> Path:
     """Where the record of a cell is or will be."""
     return results / "runs" / f"{cell.name}.json"
+
+
+def lacking_data(cells: list[Cell]) -> dict[str, str]:
+    """The data sets of cells that are known but not here, each with a sentence on what to do."""
+    absent = {}
+    for dataset in dict.fromkeys(cell.dataset for cell in cells):
+        try:
+            with suppress(ValueError):  # an unknown one: running it says so
+                locate(dataset)
+        except FileNotFoundError as error:
+            absent[dataset] = str(error)
+    return absent
 
 
 @contextmanager
@@ -130,13 +143,14 @@ def changed(folder: Path) -> str | None:
     return None
 
 
-def seconds_a_picture(results: Path, device: str) -> dict[str, float]:
-    """Training time of each network for a picture, by the grid's records made on this processor: their median."""
+def seconds_a_pixel(results: Path, device: str) -> dict[str, float]:
+    """Training time of each network for a pixel, by the grid's records made on this processor: their median."""
     found: dict[str, list[float]] = {}
     for cell in GRID:
         path = record_path(cell, results)
         if path.exists() and fault(path) is None and (record := records.read(path))["processor"] == processor(device):
-            found.setdefault(cell.model, []).append(record["seconds"] / record["iterations"] / record["batch_size"])
+            seen = record["iterations"] * record["batch_size"] * pixels(cell)
+            found.setdefault(cell.model, []).append(record["seconds"] / seen)
     return {model: median(seconds) for model, seconds in found.items()}
 
 
@@ -146,15 +160,21 @@ def seconds_needed(cells: list[Cell], results: Path, device: str) -> tuple[float
     A network without a record is guessed from those that have one, in proportion to ``effort``: good to a factor of a
     few. None without any record made on this processor.
     """
-    known = seconds_a_picture(results, device)
+    known = seconds_a_pixel(results, device)
     if not known:
         return None
     rate = median(seconds / effort(model) for model, seconds in known.items())
     total = 0.0
     for cell in cells:
         settings = protocol(cell.protocol).for_dataset(cell.dataset)
-        total += known.get(cell.model, rate * effort(cell.model)) * settings.iterations * settings.batch_size
+        seen = settings.iterations * settings.batch_size * pixels(cell)
+        total += known.get(cell.model, rate * effort(cell.model)) * seen
     return total, {cell.model for cell in cells} - known.keys()
+
+
+def pixels(cell: Cell) -> int:
+    """Of one of its pictures; a set that is not a published one counts as NEU."""
+    return (side(cell.dataset) or side("neu-inclusion")) ** 2
 
 
 def effort(model: str) -> int:
@@ -176,7 +196,7 @@ def macs(model: str) -> int:
 def status(cells: list[Cell], results: Path, device: str) -> None:
     """Print how many cells are done, running, missing and faulty, the time that the missing ones need, and every faulty file.
 
-    A cell whose worker was lost is missing, and named with the iteration that it resumes from.
+    The time is that of the cells whose data set is at hand; the other sets are named. A cell whose worker was lost is missing, and named with the iteration that it resumes from.
     """
     states = {cell: state(cell, results) for cell in cells}
     missing = [cell for cell in cells if states[cell] == "missing"]
@@ -189,7 +209,8 @@ def status(cells: list[Cell], results: Path, device: str) -> None:
     for cell in missing:
         if line := stopped(cell, results):
             print(line)
-    if missing:
+    absent = lacking_data(missing)
+    if missing := [cell for cell in missing if cell.dataset not in absent]:
         estimate = "no run recorded here to estimate from"
         if needed := seconds_needed(missing, results, device):
             seconds, guessed = needed
@@ -197,6 +218,8 @@ def status(cells: list[Cell], results: Path, device: str) -> None:
             if guessed:
                 estimate += f", guessed for {len(guessed)} of {len({cell.model for cell in missing})} networks"
         print(f"next     {missing[0].name}; all that is missing: {estimate}")
+    if absent:
+        print(f"no data  of {', '.join(absent)} is here; their cells are left out of the time")
     folders = set()
     for path in sorted((results / "runs").glob("*.json")):
         if wrong := fault(path):
@@ -216,12 +239,17 @@ def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | No
     """Run the missing cells in order, until done or out of time; those of other workers are left out or waited for.
 
     Returns:
-        how many failed, each with a sentence on why; a faulty record, a full disk or a missing data set ends a cell,
-        not the others.
+        how many cells failed, and data sets were missing, each with a sentence on why; a faulty record or a full disk
+        ends a cell, not the others.
     """
     deadline = time.monotonic() + 60 * minutes if minutes is not None else None
-    failed = 0
+    absent = lacking_data([cell for cell in cells if not record_path(cell, results).exists()])
+    for sentence in absent.values():
+        print(f"left out {sentence}", file=sys.stderr)
+    failed = len(absent)
     for cell in cells:
+        if cell.dataset in absent:
+            continue
         with claim(cell, results, wait) as free:
             if not free:
                 print(f"{cell.name} is left to the worker that runs it", flush=True)
@@ -263,14 +291,16 @@ def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
 
     Returns:
         how many were added, and why others were refused.
+
+    Raises:
+        ValueError: not a tar file, or one that was cut short; nothing is imported then.
     """
     added, refused = 0, []
-    with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as temporary:
-        for member in archive.getmembers():  # by hand: only plain files, under their last name
-            part, _, name = member.name.rpartition("/")
-            if member.isfile() and part in ("runs", "weights"):
-                (Path(temporary) / part).mkdir(exist_ok=True)
-                (Path(temporary) / part / name).write_bytes(archive.extractfile(member).read())
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            unpack(path, Path(temporary))
+        except tarfile.TarError:
+            raise ValueError(f"{path} is not a whole tar file; export or copy it again. Nothing was imported.") from None
         for incoming in sorted(Path(temporary).glob("runs/*.json")):
             if wrong := fault(incoming):
                 refused.append(wrong.replace(temporary, str(path)))
@@ -284,6 +314,16 @@ def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
             records.write(records.read(incoming), results / "runs" / incoming.name)
             added += 1
     return added, refused
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Write the records and weights of a tar file, by hand: only plain files, under their last name."""
+    with tarfile.open(path) as archive:
+        for member in archive.getmembers():
+            part, _, name = member.name.rpartition("/")
+            if member.isfile() and part in ("runs", "weights"):
+                (folder / part).mkdir(exist_ok=True)
+                (folder / part / name).write_bytes(archive.extractfile(member).read())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -310,10 +350,12 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "run":
             return min(1, run_cells(selected(options.only), options.results, options.device, options.minutes, options.wait))
         elif options.command == "next":
-            print(next((cell.name for cell in selected(options.only) if state(cell, options.results) == "missing"), "nothing is missing"))
+            missing = [cell for cell in selected(options.only) if state(cell, options.results) == "missing"]
+            absent = lacking_data(missing)
+            print(next((cell.name for cell in missing if cell.dataset not in absent), "nothing is missing whose data is here"))
         else:
             status(selected(options.only), options.results, options.device)
-    except (ValueError, OSError, tarfile.TarError) as error:
+    except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -1,9 +1,10 @@
-"""The grid: the cells of Tables II and III that are to be run, the most telling first."""
+"""The grid: the cells of Tables II, III and IV that are to be run, the most telling first."""
 
 from dataclasses import dataclass
 
 from anet_core.records import run_name
 from anet_core.registry import ABLATION, PEERS
+from data_prep.dagm import CLASSES
 
 NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
 VARIANTS = ("-random", "-proposed")  # split by chance as in the paper; trained on masks that were not drawn by people
@@ -39,4 +40,5 @@ GRID = [
     *(Cell(model, TILES) for model in ("A-Net", "UNet")),
     *(Cell(model, dataset, split_seed=k) for k in REPETITIONS for model in REPEATED for dataset in NEU),
     *(Cell(model, dataset, seed=k) for k in REPETITIONS for model in REPEATED for dataset in NEU),
+    *(Cell(model, dataset) for model in ("A-Net", *LIGHT, *CLASSICAL) for dataset in CLASSES),
 ]

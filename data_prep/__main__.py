@@ -10,8 +10,9 @@ from data_prep.sources import SOURCES
 
 
 def make(options: argparse.Namespace) -> int:
-    """Make a known data set."""
-    print(catalogue.make(options.dataset, options.out or catalogue.data_root(), options.source))
+    """Make known data sets."""
+    for name in options.datasets:
+        print(catalogue.make(name, options.out or catalogue.data_root(), options.source))
     return 0
 
 
@@ -83,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--out", **out)
 
     one = command(make)
-    one.add_argument("dataset", help=", ".join(catalogue.NAMES))
+    one.add_argument("datasets", metavar="dataset", nargs="+", help=", ".join(catalogue.NAMES))
     one.add_argument("--source", type=Path, help="folder of the original pictures (default: under ANET_DATA)")
     one.add_argument("--out", **out)
 

@@ -233,7 +233,25 @@ def test_errors_are_one_sentence(arguments, said, toy, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_importing_a_file_that_is_no_archive(toy, tmp_path, capsys):
-    (tmp_path / "a.tar").write_text("hello")
-    assert call("import", str(tmp_path / "a.tar"), results=toy) == 1
-    assert capsys.readouterr().err.strip()
+def test_importing_a_file_that_is_no_archive_or_was_cut_short(one_record, tmp_path, capsys):
+    archive, elsewhere = tmp_path / "a.tar", tmp_path / "elsewhere"
+    call("export", str(archive), results=one_record)
+    for content in (b"hello", archive.read_bytes()[:2000]):
+        archive.write_bytes(content)
+        assert call("import", str(archive), results=elsewhere) == 1
+        assert capsys.readouterr().err.startswith(f"{archive} is not a whole tar file") and not elsewhere.exists()
+
+
+def test_a_data_set_that_is_not_here_is_named_once_and_left_out(toy, monkeypatch, capsys):
+    """Table IV's cells, with nothing of DAGM under ANET_DATA."""
+    cells = [cell for cell in GRID if cell.dataset == "dagm-class7"]
+    assert len(cells) == 15 and campaign.pixels(cells[0]) == 512**2
+    monkeypatch.setattr(campaign, "GRID", [*cells, CELL])
+    assert call("run", "--minutes", "0", results=toy) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and captured.err.startswith("left out ") and "data_prep make dagm-class7" in captured.err
+    assert [path.stem for path in toy.glob("checkpoints/*.pt")] == [CELL.name]
+    call("next", results=toy)
+    call("status", results=toy)
+    out = capsys.readouterr().out
+    assert out.startswith(f"{CELL.name}\n16 cells: 0 done, 0 running, 16 missing") and "no data  of dagm-class7 is here" in out

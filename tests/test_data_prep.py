@@ -208,8 +208,9 @@ def test_command_line(tmp_path, capsys, squares):
     assert main(["make", "synthetic", "--out", str(tmp_path)]) == 0
     assert main(["make", "synthetic", "--out", str(tmp_path)]) == 1
     assert "exists already" in capsys.readouterr().err
-    assert main(["make", "neu-rust", "--out", str(tmp_path)]) == 1
-    assert "known: synthetic" in capsys.readouterr().err
+    assert main(["make", "synthetic", "neu-rust", "--out", str(tmp_path / "both")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'both' / 'synthetic'}\n" and "known: synthetic" in captured.err
     assert main(["make", "neu-inclusion", "--out", str(tmp_path), "--source", str(tmp_path)]) == 1
     assert 'no folder "Source Images"' in capsys.readouterr().err
     (squares / "manifest.csv").unlink()

@@ -25,6 +25,7 @@ SHORT = replace(QUICK, name="short", iterations=6, batch_size=4)
 def test_the_printed_protocol_is_section_iv_a_2():
     assert (PRINTED.learning_rate, PRINTED.momentum, PRINTED.weight_decay) == (0.0003, 0.9, 0.0001)
     assert (PRINTED.iterations, PRINTED.batch_size, PRINTED.for_dataset("dagm-class7").batch_size) == (2000, 16, 4)
+    assert PRINTED.for_dataset("synthetic-dagm").batch_size == 4 and PRINTED.for_dataset("synthetic") == PRINTED
     assert {PRINTED.learning_rate_at(t) for t in (0, 1, 999, 1999)} == {0.0003}
     assert (TUNED.iterations, TUNED.batch_size) == (PRINTED.iterations, PRINTED.batch_size)
 
