@@ -51,7 +51,7 @@ def iou_by_iterations(settings: pd.DataFrame, printed: float) -> Axes:
         line = "o-" if reduction == "image" else "s--"
         axes.errorbar(points["iterations"], points["IoU"], spread, fmt=line, color=colors[rate], capsize=3, label=f"{rate:g}, each {reduction}")
     axes.axhline(printed, color="black", linestyle=":", label="printed IoU")
-    axes.set(xlabel="iterations", ylabel="IoU (%)", ylim=(0, None))
+    axes.set(xlabel="iterations", ylabel="IoU (%)", xlim=(0, None), ylim=(0, 100))
     axes.legend(fontsize=9)
     return axes
 
@@ -109,6 +109,9 @@ def latency_front(points: pd.DataFrame, label: str) -> Axes:
     if "low" in points:
         axes.vlines(points["median_ms"], points["low"], points["high"], color="gray", alpha=0.5, zorder=0)
     axes.set(xscale="log", xlabel="milliseconds a picture, float32", ylabel=label)
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks("{x:g}")
+    axes.legend(title="on the front", fontsize=9, title_fontsize=9)
     name_points(axes, points[["median_ms", "iou"]], 80)
     return axes
 

@@ -10,6 +10,8 @@ from packaging.requirements import Requirement
 from anet_core import build, complexity, records
 from anet_core.grid import NEU
 from anet_core.paper import printed_iou
+from anet_core.registry import PEERS
+from anet_core.standings import runs_by_network, standings, verdicts
 from anet_core.statistics import bootstrap_iou_pooled
 
 from conftest import ROOT
@@ -54,6 +56,14 @@ def test_every_number_in_the_answer_of_the_readme_is_recorded_or_counted():
     expected |= {f"{complexity.parameters(build('A-Net')):,}", *(f"{printed_iou('A-Net', name)}" for name in NEU)}
     intervals = {f"{end:.1f}" for run in runs for end in bootstrap_iou_pooled(run)}
     assert expected <= stated <= expected | intervals
+
+
+def test_the_readme_says_which_networks_cannot_be_told_from_a_net():
+    runs = runs_by_network(records.read_all(ROOT / "results" / "runs"), "neu-inclusion", "tuned")
+    said = verdicts(standings(["A-Net", *PEERS], "neu-inclusion", runs))
+    text = (ROOT / "README.md").read_text()
+    assert f"cannot be told from {' and '.join(said['undecided'])} by one run each" in text and not said["ahead"] and not said["behind"]
+    assert len(said["not run"]) == 12 and "other\ntwelve are still to be run" in text
 
 
 def test_the_figure_of_the_readme_is_that_of_the_recorded_runs(tmp_path):
