@@ -6,7 +6,7 @@ import torch
 from anet_core.complexity import parameters, true_macs
 from anet_core.paper import printed_iou
 from anet_core.registry import build
-from anet_core.statistics import bootstrap, difference, interval, shared
+from anet_core.statistics import bootstrap, difference, effect_size, interval, shared
 
 
 def runs_by_network(records: list[dict], dataset: str, protocol: str) -> dict[str, list[dict]]:
@@ -22,7 +22,8 @@ def standings(networks: list[str], dataset: str, runs: dict[str, list[dict]], re
     """One row a network: its size, the printed IoU, ours with its 95 % interval, and how far it is from a reference.
 
     ``IoU`` is the mean over ``runs`` (splits and seeds) of the pooled IoU in percent; what was not run is missing.
-    ``less <reference>`` is in points, paired on the same test images of the runs that both have.
+    ``less <reference>`` is in points, paired on the same test images of the runs that both have, and ``effect`` the
+    standardised size of that difference (``statistics.effect_size``).
     """
     rows = []
     for name in networks:
@@ -35,8 +36,9 @@ def standings(networks: list[str], dataset: str, runs: dict[str, list[dict]], re
             row["low"], row["high"] = interval(bootstrap(runs[name]))
         if name != reference and name in runs and shared(runs[name], runs.get(reference, []))[0]:
             row[f"less {reference}"], row["low "], row["high "] = difference(runs[name], runs[reference])
+            row["effect"] = effect_size(runs[name], runs[reference])
         rows.append(row)
-    columns = ["parameters (M)", "true MACs (G)", "printed", "runs", "IoU", "low", "high", f"less {reference}", "low ", "high "]
+    columns = ["parameters (M)", "true MACs (G)", "printed", "runs", "IoU", "low", "high", f"less {reference}", "low ", "high ", "effect"]
     return pd.DataFrame(rows).set_index("network").reindex(columns=columns).astype({"runs": int, "printed": float})
 
 

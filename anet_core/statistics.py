@@ -24,12 +24,18 @@ def bootstrap(runs: list[dict], seed: int = 0) -> np.ndarray:
 
 def draws_of_one(run: dict, seed: int) -> np.ndarray:
     """Pooled IoU of one run over draws of its groups of test images, in percent; (RESAMPLES,)."""
-    names = sorted(set(run["group_images"].values()))
-    counts = np.zeros((len(names), 3))  # TP, FN, FP of each group
-    for image, confusion in run["confusion_images"].items():
-        counts[names.index(run["group_images"][image])] += confusion
+    names, counts = by_surface(run)
     drawn = np.random.default_rng((seed, run["split_seed"], run["seed"])).integers(0, len(names), (RESAMPLES, len(names)))
     return 100 * iou(counts[drawn].sum(1))  # (RESAMPLES, groups, 3) -> (RESAMPLES,)
+
+
+def by_surface(run: dict) -> tuple[list[str], np.ndarray]:
+    """The groups of test images of a run, and TP, FN and FP of each; (groups, 3)."""
+    names = sorted(set(run["group_images"].values()))
+    counts = np.zeros((len(names), 3))
+    for image, confusion in run["confusion_images"].items():
+        counts[names.index(run["group_images"][image])] += confusion
+    return names, counts
 
 
 def interval(draws: np.ndarray) -> tuple[float, float]:
@@ -64,6 +70,23 @@ def difference(ours: list[dict], theirs: list[dict]) -> tuple[float, float, floa
             raise ValueError(f"{a['model']} and {b['model']} on {a['dataset']} were not tested on the same images.")
     mean = np.mean([a["iou_pooled"] - b["iou_pooled"] for a, b in zip(ours, theirs)])
     return float(mean), *interval(bootstrap(ours) - bootstrap(theirs))
+
+
+def effect_size(ours: list[dict], theirs: list[dict]) -> float:
+    """Cohen's d_z of the same comparison: the mean over surfaces of the difference in IoU, by its standard deviation.
+
+    A surface's difference is that of its pixels together, a mean over the runs that both have. nan with fewer than two
+    surfaces, or where all differences are equal.
+    """
+    differences: dict[str, list[float]] = {}
+    for a, b in zip(*shared(ours, theirs)):
+        (names, counts), (_, others) = by_surface(a), by_surface(b)
+        for name, value in zip(names, 100 * (iou(counts) - iou(others))):
+            differences.setdefault(name, []).append(value)
+    of_surfaces = np.array([np.mean(values) for values in differences.values()])
+    if len(of_surfaces) < 2 or np.ptp(of_surfaces) == 0:
+        return float("nan")
+    return float(of_surfaces.mean() / of_surfaces.std(ddof=1))
 
 
 def rank_correlation(ours: dict[str, list[dict]], printed: dict[str, float]) -> tuple[float, float, float]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from anet_core.metrics import iou, iou_pooled
-from anet_core.statistics import bootstrap, bootstrap_iou_pooled, difference, interval, rank_correlation, shared
+from anet_core.statistics import bootstrap, bootstrap_iou_pooled, difference, effect_size, interval, rank_correlation, shared
 
 
 def run(counts, groups=None, model="A-Net", split_seed=0, seed=0) -> dict:
@@ -53,6 +53,17 @@ def test_differences_are_paired():
     assert 0 < low < mean < high and mean == pytest.approx(a["iou_pooled"] - b["iou_pooled"])
     assert high - low < 0.2 * width([a])
     assert difference([a], [a]) == (0, 0, 0)
+
+
+def test_the_effect_size_counts_surfaces_and_not_points():
+    """Differences of 10, 20 and 30 points on three surfaces: mean 20, standard deviation 10."""
+    ours, theirs = ([[tp, 100 - tp, 0] for tp in found] for found in ((60, 60, 60), (50, 40, 30)))
+    names = ["a", "b", "c"]
+    assert effect_size([run(ours, names)], [run(theirs, names)]) == pytest.approx(2)
+    assert effect_size([run(theirs, names)], [run(ours, names)]) == pytest.approx(-2)
+    twice = [run([*counts, *counts], names * 2) for counts in (ours, theirs)]
+    assert effect_size(twice[:1], twice[1:]) == pytest.approx(2)
+    assert np.isnan(effect_size([run(ours, names)], [run(ours, names)])) and np.isnan(effect_size([run(ours, ["a"] * 3)], [run(theirs, ["a"] * 3)]))
 
 
 def test_more_runs_narrow_the_interval_and_runs_that_differ_widen_it():
