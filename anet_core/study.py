@@ -76,15 +76,41 @@ def table(runs: list[dict]) -> "pd.DataFrame":
     return pd.DataFrame.from_dict(found, "index", columns=["IoU", "low", "high"]).reindex(settings)
 
 
+def told(curve: "pd.DataFrame", value: float, number: str) -> str:
+    """In words, where a curve of IoU reaches a value, with the range that the ends of its intervals give.
+
+    Args:
+        curve: IoU, low and high; indexed by iterations or by learning rate.
+        number: how the index is written, a format specification.
+    """
+    curve = curve.dropna().sort_index()
+    at, early, late = (reached(curve[column], value) for column in ("IoU", "high", "low"))
+    first, last = (f"{end:{number}}" for end in (curve.index[0], curve.index[-1]))
+    if early is None:
+        return f"not reached by {last}, nor by the upper end of the interval"
+
+    def place(where: float | None) -> str:
+        if where is None:
+            return f"beyond {last}"
+        return f"{first} or less" if where == curve.index[0] else f"{where:{number}}"
+
+    return f"{place(at)} (interval {place(early)} to {place(late)})"
+
+
 def reached(iou: "pd.Series", value: float) -> float | None:
-    """Where on its index a curve of IoU first reaches a value, by interpolation in the index's logarithm; None where it does not."""
+    """Where on its index a curve of IoU first reaches a value, by interpolation in the index's logarithm.
+
+    None where it does not; the first of the index where it does so there, as it may have before.
+    """
     import numpy as np
 
     iou = iou.dropna().sort_index()
     above = np.flatnonzero(iou >= value)
     if not above.size:
         return None
-    around = iou.iloc[max(0, above[0] - 1) : above[0] + 1]
+    if above[0] == 0:
+        return float(iou.index[0])
+    around = iou.iloc[above[0] - 1 : above[0] + 1]
     return float(np.exp(np.interp(value, around, np.log(around.index))))
 
 
