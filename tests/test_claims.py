@@ -213,6 +213,8 @@ def test_a_single_lead_has_the_interval_of_the_paired_difference(write_runs):
     found = judge(evidence, "above iou/neu-inclusion A-Net ENet")
     ours, theirs = ([run for run in evidence.records if run["model"] == name] for name in ("A-Net", "ENet"))
     assert (found.ours, found.low, found.high) == pytest.approx(statistics.difference(ours, theirs))
+    leads = 2 + NOISE - NOISE[::-1]  # of each picture, all of one size
+    assert found.effects == f"{leads.mean() / leads.std(ddof=1):+.2f} on ENet"
 
 
 @pytest.mark.parametrize("check, printed, verdict", [

@@ -30,7 +30,7 @@ def ledger(results: Path = records.RESULTS) -> pd.DataFrame:
 
     Returns:
         DataFrame indexed by id: where, claim, printed (text), unit, ours, low, high, tables ("agree", what they say instead,
-        or nothing), verdict (one of VERDICTS), reason, check, page (of the book, where ours is computed).
+        or nothing), verdict (one of VERDICTS), reason, effects, check, page (of the book, where ours is computed).
 
     Raises:
         ValueError: a check fails; it names the claim.

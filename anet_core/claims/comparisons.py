@@ -33,6 +33,7 @@ class Finding:
     """A verdict with ours and its 95 % interval; of a comparison, the lead over the strongest rival.
 
     ``tables``: True where the paper's own tables bear the claim out, else what they say instead; None for nothing.
+    ``effects``: of an order of IoUs, the standardised size of the lead over each rival that was run.
     """
 
     verdict: str
@@ -41,6 +42,7 @@ class Finding:
     high: float | None = None
     tables: bool | str | None = None
     reason: str = ""
+    effects: str = ""
 
 
 def value(claim: Claim, evidence: Evidence, quantity: str, network: str, protocol: str = "tuned") -> Finding:
@@ -126,7 +128,8 @@ def order(sign: int, margin: float = 0.0) -> Callable[..., Finding]:
             wrong = [f"{name} ({work[name]:.3f} G)" for name in rivals if sign * (work[network] - work[name]) <= 0]
             reason = f"by work done ({work[network]:.3f} G) {'not against ' + ', '.join(wrong) if wrong else 'as well'}"
         closest = (None, None, None) if verdict == NOT_RUN else min(by_rival.values())
-        return Finding(verdict, *closest, tables, reason)
+        effects = [f"{evidence.effect(quantity, network, rival):+.2f} on {rival}" for rival in by_rival if quantity.startswith("iou")]
+        return Finding(verdict, *closest, tables, reason, ", ".join(effects))
 
     behind_by = f", or at most {margin:g} behind" if margin else ""
     check.__doc__ = f"The network {'above' if sign > 0 else 'below'} all rivals{behind_by}."

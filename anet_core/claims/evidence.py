@@ -15,7 +15,7 @@ from anet_core.blocks import LightBlock, WideBlock
 from anet_core.paper.cells import SETS
 from anet_core.registry import build
 from anet_core.standings import runs_by_network
-from anet_core.statistics import RESAMPLES, bootstrap
+from anet_core.statistics import RESAMPLES, bootstrap, effect_size
 
 C, M, F = 32, 8, 112  # III.C's example: channels, bottleneck, height and width of the features
 BLOCKS = {
@@ -64,7 +64,7 @@ class Evidence:
         """
         kind = quantity.partition("/")[0]
         if kind == "iou":
-            sets = SETS.get(quantity, (quantity.removeprefix("iou/"),))
+            sets = sets_of(quantity)
             return (sum(self.ious(dataset, networks, protocol) for dataset in sets) / len(sets)).dropna(axis=1)
         if kind == "fps":
             speeds = self.machines[[name for name in networks if name in self.machines]].dropna(axis=1)
@@ -90,6 +90,16 @@ class Evidence:
         runs = {name: [runs[key] for key in common] for name, runs in found.items()}
         ours = {name: [np.mean([run["iou_pooled"] for run in of_one]), *bootstrap(of_one)] for name, of_one in runs.items()}
         return pd.DataFrame(ours, index=range(RESAMPLES + 1))
+
+    def effect(self, quantity: str, network: str, rival: str) -> float:
+        """Standardised size of a network's lead over another in IoU, the mean over the sets; see ``statistics.effect_size``."""
+        of_each = (runs_by_network(self.records, dataset, "tuned") for dataset in sets_of(quantity))
+        return float(np.mean([effect_size(runs[network], runs[rival]) for runs in of_each]))
+
+
+def sets_of(quantity: str) -> tuple[str, ...]:
+    """The data sets of an IoU."""
+    return SETS.get(quantity, (quantity.removeprefix("iou/"),))
 
 
 def pictures_a_second(path: Path) -> pd.Series:

@@ -49,6 +49,7 @@ def ours(row: pd.Series) -> str:
 
 
 def remark(row: pd.Series) -> str:
-    """What the paper's own tables say, and what else is to be said."""
+    """What the paper's own tables say, what else is to be said, and effects."""
     tables = row["tables"] and f"the paper's tables: {row['tables']}"
-    return "; ".join(filter(None, (tables, row["reason"])))
+    effects = row["effects"] and f"effect {row['effects']}"
+    return "; ".join(filter(None, (tables, row["reason"], effects)))
