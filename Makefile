@@ -12,7 +12,7 @@ DEMO_WEIGHTS := results/weights/neu-inclusion--A-Net--tuned--split0--seed0.safet
 STRICT := -W -n --keep-going --all
 PROFILE ?= local
 
-.PHONY: book pages site demo serve pdf resume bench test test-networks test-rest clean
+.PHONY: book pages site demo serve pdf resume bench test test-site test-rest clean
 
 book: .venv/installed  ## execute the notebooks on the embedded data and build the book
 	python workflow/pages.py --embedded
@@ -49,16 +49,15 @@ bench: .venv/installed  ## latencies of the networks, and the training step besi
 	python workflow/training_speed.py
 
 test: .venv/installed  ## tests, checked notebook cells, strict build of the book and the book in a browser; two halves at once, one core each
-	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --output-sync --jobs 2 test-networks test-rest
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --output-sync --jobs 2 test-site test-rest
 
-test-networks:
-	pytest -q tests/test_peers.py
+test-site:
+	$(MAKE) --no-print-directory site
+	pytest -q tests/test_site.py tests/test_peers.py
 
 test-rest:
 	pytest -q --ignore tests/test_peers.py --ignore tests/test_site.py
 	pytest -q --nbval notebooks/
-	$(MAKE) --no-print-directory site
-	pytest -q tests/test_site.py
 
 clean:  ## remove what is built and the records of quick runs
 	rm -rf book/_build results/checkpoints results/tuning/checkpoints results/*/*--quick--*
