@@ -119,7 +119,10 @@ def bounds(operators: pd.DataFrame, limits: pd.Series, precision: str) -> pd.Dat
 
 
 def plot(stages: pd.DataFrame, limits: pd.Series, precision: str) -> Axes:
-    """Achieved arithmetic of labelled stages (see ``bounds``, with a column ``network``) under the roofs of cache and memory."""
+    """Achieved arithmetic of labelled stages (see ``bounds``, with a column ``network``) under the roofs of cache and memory.
+
+    The points of the first network are named; those of the others stand beside them.
+    """
     _, axes = plt.subplots(figsize=(7, 5))
     intensity = np.geomspace(stages["intensity"].min() / 2, 2 * limits[precision] / limits["memory"], 100)
     for name, line in (("cache", "-"), ("memory", "--")):
@@ -131,5 +134,5 @@ def plot(stages: pd.DataFrame, limits: pd.Series, precision: str) -> Axes:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set(xlabel="MACs a byte moved", ylabel=f"GMAC/s, {precision}")
     axes.legend(fontsize=8)
-    name_points(axes, stages[["intensity", "gmacs"]])
+    name_points(axes, stages[stages["network"] == stages["network"].iloc[0]][["intensity", "gmacs"]])
     return axes
