@@ -59,7 +59,7 @@ def train_and_test(
 
 
 def table(runs: list[dict]) -> "pd.DataFrame":
-    """IoU in percent with its 95 % interval over the groups of test pictures at each setting of the study; missing where it was not run.
+    """IoU in percent with its 95 % interval over the groups of test pictures at each setting; missing where it was not run.
 
     Args:
         runs: records on one data set, at constant learning rates.

@@ -61,7 +61,7 @@ def summary(milliseconds: pd.DataFrame) -> pd.DataFrame:
 def ratios(milliseconds: pd.DataFrame, reference: str) -> pd.DataFrame:
     """How many times faster than a reference each function is: the median over turns of the ratio of medians within a turn.
 
-    Within a turn the machine is the same to all; between turns a shared one can lose half of its speed.
+    Paired within a turn, because what slows the machine from one turn to the next falls on all alike.
 
     Args:
         milliseconds: what ``latencies`` returns.

@@ -48,7 +48,7 @@ def pictures(count: int) -> np.ndarray:
 
 
 def exports(models: dict[str, nn.Module], images: np.ndarray) -> dict[tuple[str, str], ov.Model]:
-    """OpenVINO models by network and precision: one for both floating ones, and one in int8."""
+    """OpenVINO models by network and precision: one for both floating ones, and one in int8, of A-Net rewritten but for S1."""
     exported = {}
     for name, model in models.items():
         floating = deployment.to_openvino(model, SIZE)

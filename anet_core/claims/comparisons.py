@@ -128,8 +128,9 @@ def order(sign: int, margin: float = 0.0) -> Callable[..., Finding]:
             wrong = [f"{name} ({work[name]:.3f} G)" for name in rivals if sign * (work[network] - work[name]) <= 0]
             reason = f"by work done ({work[network]:.3f} G) {'not against ' + ', '.join(wrong) if wrong else 'as well'}"
         closest = (None, None, None) if verdict == NOT_RUN else min(by_rival.values())
-        effects = [f"{evidence.effect(quantity, network, rival):+.2f} on {rival}" for rival in by_rival if quantity.startswith("iou")]
-        return Finding(verdict, *closest, tables, reason, ", ".join(effects))
+        effects = {rival: sign * evidence.effect(quantity, network, rival) for rival in by_rival if quantity.startswith("iou")}
+        said = ", ".join(f"{effect:+.2f} on {rival}" for rival, effect in effects.items() if not np.isnan(effect))
+        return Finding(verdict, *closest, tables, reason, said)
 
     behind_by = f", or at most {margin:g} behind" if margin else ""
     check.__doc__ = f"The network {'above' if sign > 0 else 'below'} all rivals{behind_by}."

@@ -49,7 +49,7 @@ def ours(row: pd.Series) -> str:
 
 
 def remark(row: pd.Series) -> str:
-    """What the paper's own tables say, what else is to be said, and effects."""
+    """What the paper's own tables say, what else is to be said, and how large a lead is."""
     tables = row["tables"] and f"the paper's tables: {row['tables']}"
     effects = row["effects"] and f"effect {row['effects']}"
     return "; ".join(filter(None, (tables, row["reason"], effects)))
