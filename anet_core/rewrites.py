@@ -55,7 +55,9 @@ def pack_columns(block: nn.Module) -> None:
 
 def deconvolve_pointwise(block: nn.Module) -> None:
     """A 2x2 stride-2 deconvolution, with the PReLU and norm behind it, as a 1x1 convolution to four pixels at once."""
-    if isinstance(block, UpBlock):
+    if isinstance(block, ANet) and isinstance(block.head, nn.ConvTranspose2d):
+        block.head = nn.Sequential(*four_pixels(block.head))
+    elif isinstance(block, UpBlock):
         block.body = nn.Sequential(*block.body[:3], *four_pixels(*block.body[3:6]), *block.body[6:])
     elif isinstance(block, SegHead):
         block.body = nn.Sequential(*four_pixels(*block.body[:3]), *block.body[3:])

@@ -92,6 +92,12 @@ def test_each_rewrite_changes_what_it_says(network):
         assert difference(network, changed, size=(32, 64), dtype=torch.float64) < 1e-10
 
 
+def test_the_single_deconvolution_in_place_of_the_seg_head_is_rewritten():
+    plain = as_if_trained("A-Net:light+wide+jump")
+    assert isinstance(plain.head, torch.nn.ConvTranspose2d)
+    assert not [module for module in optimise(plain).modules() if isinstance(module, torch.nn.ConvTranspose2d)]
+
+
 def test_the_given_network_is_not_changed(network):
     before, state = repr(network), copy.deepcopy(network.state_dict())
     optimise(network)

@@ -19,14 +19,14 @@ import pandas as pd
 import torch
 from torch import nn
 
-from anet_core import build, deployment, measurements, operators, roofline, statistics, timing, weights
+from anet_core import build, deployment, measurements, operators, roofline, statistics, timing
 from anet_core.dataset import Samples, load
-from anet_core.inference import to_input, weights_file
+from anet_core.inference import to_input
 from anet_core.metrics import confusion, iou_pooled
 from anet_core.rewrites import REWRITES
 from anet_core.run import hold_back
 from data_prep import locate
-from fig7 import SIZE, pictures
+from fig7 import REWRITTEN, SIZE, WITHOUT_HEAD, pictures, trained
 
 NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
 THREADS = sorted({1, os.cpu_count()})
@@ -51,10 +51,11 @@ def profiles(iterations: int) -> pd.DataFrame:
 
 
 def rewrites(iterations: int) -> pd.DataFrame:
-    """Latency of A-Net with one rewrite more each, and of ENet, which takes as long untrained."""
+    """Latency of A-Net with one rewrite more each, without its seg head, and of ENet, which takes as long untrained."""
     image = picture()
-    exported = {name: deployment.to_openvino(network, SIZE) for name, network in steps(trained("neu-inclusion"))}
-    exported["ENet"] = deployment.to_openvino(build("ENet").eval(), SIZE)
+    others = {WITHOUT_HEAD + REWRITTEN: deployment.optimise(trained("neu-inclusion", WITHOUT_HEAD)), "ENet": build("ENet").eval()}
+    networks = dict(steps(trained("neu-inclusion"))) | others
+    exported = {name: deployment.to_openvino(network, SIZE) for name, network in networks.items()}
     tables = []
     for threads in THREADS:
         requests = {
@@ -63,7 +64,7 @@ def rewrites(iterations: int) -> pd.DataFrame:
         }
         table = compared(requests, iterations, ("plain", "f32")).rename_axis(["network", "precision"])
         expected = logits(requests["plain", "f32"])
-        table["logit_difference"] = [np.nan if name == "ENet" else np.abs(logits(r) - expected).max() for (name, _), r in requests.items()]
+        table["logit_difference"] = [np.nan if name in others else np.abs(logits(r) - expected).max() for (name, _), r in requests.items()]
         tables.append(table.reset_index().assign(threads=threads))
     return pd.concat(tables)
 
@@ -71,11 +72,6 @@ def rewrites(iterations: int) -> pd.DataFrame:
 def picture() -> np.ndarray:
     """A synthetic picture as the networks take it, float32 (1, 3, SIZE, SIZE), in one piece of memory."""
     return np.ascontiguousarray(pictures(1))
-
-
-def trained(dataset: str) -> nn.Module:
-    """A-Net as it was trained on a data set."""
-    return weights.load(weights_file(dataset))
 
 
 def steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -90,15 +86,20 @@ def steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def precisions(iterations: int) -> pd.DataFrame:
-    """IoU on the test pictures and latency of each precision, on all threads."""
+    """IoU on the test pictures and latency of each precision, on all threads, of A-Net with its seg head and without."""
     fastest, tables = deployment.native_precisions()[-1], []
     for dataset in NEU:
-        plain, rewritten, calibration, _, test = subject(dataset, iterations)
+        calibration, _, test = samples(dataset, iterations)
         image = to_input(test.images[0])
+        plain, rewritten, headless = (deployment.to_openvino(network, SIZE) for network in (
+            trained(dataset), deployment.optimise(trained(dataset)), deployment.optimise(trained(dataset, WITHOUT_HEAD))
+        ))
         variants = {"f32, plain": (plain, "f32")}
         variants |= {f"{precision}, rewritten": (rewritten, precision) for precision in deployment.native_precisions()}
         variants["int8"] = deployment.quantise(rewritten, calibration), fastest
         variants["int8 but for S1"] = deployment.quantise(rewritten, calibration, deployment.FLOATING), fastest
+        variants |= {f"{precision}, without seg head": (headless, precision) for precision in deployment.native_precisions()}
+        variants["int8 but for S1, without seg head"] = deployment.quantise(headless, calibration, deployment.FLOATING), fastest
         requests = {name: request(*of_one, max(THREADS), image) for name, of_one in variants.items()}
         table = compared(requests, iterations, "f32, plain").rename_axis("variant").reset_index()
         ious = compared_ious({name: record(r, image, test) for name, r in requests.items()}, "f32, plain")
@@ -113,7 +114,8 @@ def parts(iterations: int) -> pd.DataFrame:
     """
     tables = []
     for dataset in NEU[:1]:  # on the others int8 costs nothing, see the table of precisions
-        _, rewritten, calibration, held, _ = subject(dataset, iterations)
+        calibration, held, _ = samples(dataset, iterations)
+        rewritten = deployment.to_openvino(deployment.optimise(trained(dataset)), SIZE)
         image = to_input(held.images[0])
         places = set(map(deployment.place, rewritten.get_ops())) - {""}
         floating = {"everything": [], "everything but S1": deployment.FLOATING}
@@ -158,13 +160,11 @@ def send(queue: ov.AsyncInferQueue, image: np.ndarray) -> None:
     queue.wait_all()
 
 
-def subject(dataset: str, iterations: int) -> tuple[ov.Model, ov.Model, np.ndarray, Samples, Samples]:
-    """The trained A-Net plain and rewritten, pictures to take ranges from, other training pictures, and the test pictures."""
-    network, folder = trained(dataset), locate(dataset)
-    exported = [deployment.to_openvino(model, SIZE) for model in (network, deployment.optimise(network))]
-    rest, held = hold_back(load(folder, "train"))
+def samples(dataset: str, iterations: int) -> tuple[np.ndarray, Samples, Samples]:
+    """Training pictures to take ranges from, as the network takes them, other training pictures, and the test pictures."""
+    rest, held = hold_back(load(locate(dataset), "train"))
     calibration = np.concatenate([to_input(rest.images[i]) for i in spread(len(rest.ids), min(iterations, CALIBRATION))])
-    return *exported, calibration, *(s.take(spread(len(s.ids), iterations)) for s in (held, load(folder, "test")))
+    return calibration, *(s.take(spread(len(s.ids), iterations)) for s in (held, load(locate(dataset), "test")))
 
 
 def spread(count: int, most: int) -> np.ndarray:
