@@ -144,7 +144,7 @@ def export(options: argparse.Namespace) -> int:
     else:
         model = deployment.to_openvino(network, options.size)
         if pictures is not None:
-            model = deployment.quantise(model, pictures, deployment.FLOATING)
+            model = deployment.quantise(model, pictures, deployment.start(network))
         ov.save_model(model, out, compress_to_fp16=False)
     height, width = options.size
     print(f"{out}: from float32 (1, 3, {height}, {width}), each value / 127.5 - 1, to one logit a pixel, above 0 for a defect")

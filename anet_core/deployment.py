@@ -11,12 +11,14 @@ import openvino as ov
 import torch
 from torch import nn
 
+from anet_core.network import ANet
+from anet_core.peers.enet import ENet
 from anet_core.rewrites import optimise
 
-__all__ = ["FLOATING", "PRECISIONS", "compile_for_cpu", "native_precisions", "optimise", "place", "quantise", "runner", "to_onnx", "to_openvino"]
+__all__ = ["PRECISIONS", "compile_for_cpu", "native_precisions", "optimise", "place", "quantise", "runner", "start", "to_onnx", "to_openvino"]
 
 PRECISIONS = ("f32", "bf16")
-FLOATING = ("detail_extraction.0", "detail_extraction.1", "detail_extraction.2")  # S1 of A-Net, which int8 costs most of its IoU
+STARTS = {ANet: ("detail_extraction.0", "detail_extraction.1", "detail_extraction.2"), ENet: ("initial",)}
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
 
 
@@ -70,7 +72,7 @@ def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) 
     Args:
         images: what the network takes, float32 (N, 3, H, W): pictures like those it will see, which set the ranges of the
             inputs; 100 are enough.
-        floating: modules (see ``place``) that stay as they are, with all that is in them.
+        floating: modules (see ``place``, ``start``) that stay as they are, with all that is in them.
     """
     import nncf
 
@@ -86,6 +88,11 @@ def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) 
         model.clone(), nncf.Dataset(list(images[:, None])), subset_size=len(images),
         ignored_scope=nncf.IgnoredScope(names=kept, validate=False), advanced_parameters=settings,
     )
+
+
+def start(network: nn.Module) -> tuple[str, ...]:
+    """The first modules of a network, S1 of A-Net and the initial block of ENet, where int8 costs most of the IoU; of others nothing is known."""
+    return STARTS.get(type(network), ())
 
 
 def place(operator: ov.Node) -> str:

@@ -148,7 +148,7 @@ def cost_bubbles(points: pd.DataFrame) -> Axes:
 
 
 def name_points(axes: Axes, points: pd.DataFrame, areas: pd.Series | float = 30, lines: Sequence[np.ndarray] = ()) -> None:
-    """The name (index) of each point (x, y), beside it and as near as it touches no point, no line and no name before it.
+    """The name (index) of each point (x, y), beside it and as near as it touches no point, no line and no name before it and is in the frame.
 
     Args:
         areas: of the points' markers, as ``scatter`` takes them, in square points.
@@ -165,7 +165,7 @@ def name_points(axes: Axes, points: pd.DataFrame, areas: pd.Series | float = 30,
             reach = far + radii[i] * (0.7 if x and y else 1)
             text.set(position=(reach * x, reach * y), ha=("center", "left", "right")[x], va=("center", "bottom", "top")[y])
             extent = text.get_window_extent().padded(2)
-            if not any(extent.overlaps(other) for other in taken):
+            if axes.bbox.x0 < extent.x0 and extent.x1 < axes.bbox.x1 and not any(extent.overlaps(other) for other in taken):
                 break
         taken.append(extent)
 

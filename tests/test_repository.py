@@ -67,6 +67,13 @@ def test_the_readme_says_which_networks_cannot_be_told_from_a_net():
     assert len(said["not run"]) == 11 and "the other eleven are still to be run" in text
 
 
+def test_without_its_seg_head_a_net_cannot_be_told_from_a_net():
+    """As the README says of the faster network."""
+    for dataset in NEU:
+        runs = runs_by_network(records.read_all(ROOT / "results" / "runs"), dataset, "tuned")
+        assert verdicts(standings(["A-Net", "A-Net:light+wide+jump"], dataset, runs))["undecided"] == ["A-Net:light+wide+jump"]
+
+
 def test_the_figure_of_the_readme_is_that_of_the_recorded_runs(tmp_path):
     answer.draw(tmp_path / "answer.svg")
     assert (tmp_path / "answer.svg").read_text() == answer.FILE.read_text(), "run python workflow/answer.py"

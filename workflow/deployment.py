@@ -26,7 +26,7 @@ from anet_core.metrics import confusion, iou_pooled
 from anet_core.rewrites import REWRITES
 from anet_core.run import hold_back
 from data_prep import locate
-from fig7 import REWRITTEN, SIZE, WITHOUT_HEAD, pictures, trained
+from fig7 import REWRITTEN, SIZE, WITHOUT_HEAD, pictures, trained, weights_of
 
 NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
 THREADS = sorted({1, os.cpu_count()})
@@ -76,9 +76,9 @@ def picture() -> np.ndarray:
 
 def steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The network as it is, "plain", and after each rewrite, by its name, with those before it."""
-    network = copy.deepcopy(network)
     yield "plain", network
     for rewrite in REWRITES:
+        network = copy.deepcopy(network)
         with torch.no_grad():
             for block in list(network.modules()):
                 rewrite(block)
@@ -86,46 +86,48 @@ def steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def precisions(iterations: int) -> pd.DataFrame:
-    """IoU on the test pictures and latency of each precision, on all threads, of A-Net with its seg head and without."""
-    fastest, tables = deployment.native_precisions()[-1], []
+    """IoU on the test pictures and latency of each precision, on all threads, of A-Net and of what else is trained and as fast."""
+    tables = []
     for dataset in NEU:
         calibration, _, test = samples(dataset, iterations)
         image = to_input(test.images[0])
-        plain, rewritten, headless = (deployment.to_openvino(network, SIZE) for network in (
-            trained(dataset), deployment.optimise(trained(dataset)), deployment.optimise(trained(dataset, WITHOUT_HEAD))
-        ))
-        variants = {"f32, plain": (plain, "f32")}
-        variants |= {f"{precision}, rewritten": (rewritten, precision) for precision in deployment.native_precisions()}
-        variants["int8"] = deployment.quantise(rewritten, calibration), fastest
-        variants["int8 but for S1"] = deployment.quantise(rewritten, calibration, deployment.FLOATING), fastest
-        variants |= {f"{precision}, without seg head": (headless, precision) for precision in deployment.native_precisions()}
-        variants["int8 but for S1, without seg head"] = deployment.quantise(headless, calibration, deployment.FLOATING), fastest
-        requests = {name: request(*of_one, max(THREADS), image) for name, of_one in variants.items()}
-        table = compared(requests, iterations, "f32, plain").rename_axis("variant").reset_index()
-        ious = compared_ious({name: record(r, image, test) for name, r in requests.items()}, "f32, plain")
-        tables.append(table.merge(ious).assign(dataset=dataset, threads=max(THREADS), pictures=len(test.ids)))
+        requests = {("A-Net", "f32"): request(deployment.to_openvino(trained(dataset), SIZE), "f32", max(THREADS), image)}
+        for name in (name for name in ("A-Net", WITHOUT_HEAD, "ENet") if weights_of(dataset, name).is_file()):
+            network = deployment.optimise(trained(dataset, name))
+            exported = deployment.to_openvino(network, SIZE)
+            variants = {precision: (exported, precision) for precision in deployment.native_precisions()}
+            for precision, floating in {"int8": (), "int8 but for the start": deployment.start(network)}.items():
+                variants[precision] = deployment.quantise(exported, calibration, floating), deployment.native_precisions()[-1]
+            name += REWRITTEN * (name != "ENet")
+            requests |= {(name, precision): request(*of_one, max(THREADS), image) for precision, of_one in variants.items()}
+        records = {key: record(r, image, test) for key, r in requests.items()}
+        ious = [compared_ious(records, key, (key[0], "f32")) for key in records]
+        table = compared(requests, iterations, ("A-Net", "f32")).rename_axis(["network", "precision"]).reset_index()
+        tables.append(table.join(pd.DataFrame(ious)).assign(dataset=dataset, threads=max(THREADS), pictures=len(test.ids)))
     return pd.concat(tables)
 
 
 def parts(iterations: int) -> pd.DataFrame:
-    """IoU with one part of A-Net alone in int8, the rest in f32, on training pictures that the ranges were not taken from.
+    """IoU with one part of A-Net alone in int8, the rest in f32, and of A-Net and ENet but for their starts.
 
-    What stays floating is chosen by this table. The network was trained on these pictures; the test pictures choose nothing.
+    On training pictures that the ranges were not taken from: what stays floating is chosen by this table, and the test pictures
+    choose nothing. The networks were trained on these pictures.
     """
     tables = []
-    for dataset in NEU[:1]:  # on the others int8 costs nothing, see the table of precisions
+    for dataset, name in ((NEU[0], "A-Net"), (NEU[0], "ENet")):  # on the others int8 costs nothing, see the table of precisions
         calibration, held, _ = samples(dataset, iterations)
-        rewritten = deployment.to_openvino(deployment.optimise(trained(dataset)), SIZE)
-        image = to_input(held.images[0])
-        places = set(map(deployment.place, rewritten.get_ops())) - {""}
-        floating = {"everything": [], "everything but S1": deployment.FLOATING}
-        floating |= {part: sorted(place for place in places if part_of(place) != part) for part in sorted(set(map(part_of, places)))}
-        records = {"nothing": record(request(rewritten, "f32", max(THREADS), image), image, held)}
+        network = deployment.optimise(trained(dataset, name))
+        exported, image = deployment.to_openvino(network, SIZE), to_input(held.images[0])
+        floating = {"everything": (), "everything but the start": deployment.start(network)}
+        if name == "A-Net":
+            places = set(map(deployment.place, exported.get_ops())) - {""}
+            floating |= {part: sorted(place for place in places if part_of(place) != part) for part in sorted(set(map(part_of, places)))}
+        records = {"nothing": record(request(exported, "f32", max(THREADS), image), image, held)}
         for part, kept in floating.items():
-            quantised = deployment.quantise(rewritten, calibration, kept)
+            quantised = deployment.quantise(exported, calibration, kept)
             records[part] = record(request(quantised, "f32", max(THREADS), image), image, held)
-        ious = compared_ious(records, "nothing").rename(columns={"variant": "part"})
-        tables.append(ious.assign(dataset=dataset, pictures=len(held.ids)))
+        table = pd.DataFrame([{"part": part} | compared_ious(records, part, "nothing") for part in records])
+        tables.append(table.assign(network=name, dataset=dataset, pictures=len(held.ids)))
     return pd.concat(tables)
 
 
@@ -198,13 +200,10 @@ def record(request: ov.InferRequest, image: np.ndarray, samples: Samples) -> dic
     }
 
 
-def compared_ious(records: dict[str, dict], reference: str) -> pd.DataFrame:
-    """Pooled IoU of each variant in percent, and what it gains on the reference in points with its 95 % interval over surfaces."""
-    return pd.DataFrame([
-        {"variant": name, "iou": of_one["iou_pooled"],
-         **dict(zip(("gain", "gain_low", "gain_high"), statistics.difference([of_one], [records[reference]])))}
-        for name, of_one in records.items()
-    ])
+def compared_ious(records: dict[object, dict], key: object, reference: object) -> dict:
+    """Pooled IoU of one in percent, and what it gains on the reference in points with its 95 % interval over surfaces."""
+    gain = statistics.difference([records[key]], [records[reference]])
+    return {"iou": records[key]["iou_pooled"], **dict(zip(("gain", "gain_low", "gain_high"), gain))}
 
 
 def compared(requests: dict, iterations: int, reference: object) -> pd.DataFrame:

@@ -44,7 +44,12 @@ def networks() -> dict[str, nn.Module]:
 
 def trained(dataset: str, model: str = "A-Net") -> nn.Module:
     """A network as it was trained on a data set."""
-    return weights.load(records.RESULTS / "weights" / f"{records.run_name(model, dataset, 'tuned')}.safetensors")
+    return weights.load(weights_of(dataset, model))
+
+
+def weights_of(dataset: str, model: str) -> Path:
+    """Where they lie, if the network was trained on the data set and is small enough to be kept."""
+    return records.RESULTS / "weights" / f"{records.run_name(model, dataset, 'tuned')}.safetensors"
 
 
 def pictures(count: int) -> np.ndarray:
@@ -54,12 +59,12 @@ def pictures(count: int) -> np.ndarray:
 
 
 def exports(models: dict[str, nn.Module], images: np.ndarray) -> dict[tuple[str, str], ov.Model]:
-    """OpenVINO models by network and precision: one for both floating ones, and one in int8, of A-Net rewritten but for S1."""
+    """OpenVINO models by network and precision: one for both floating ones, and one in int8 but for its start."""
     exported = {}
     for name, model in models.items():
         floating = deployment.to_openvino(model, SIZE)
         exported |= {(name, precision): floating for precision in deployment.native_precisions()}
-        exported[name, "int8"] = deployment.quantise(floating, images, deployment.FLOATING if name.endswith(REWRITTEN) else [])
+        exported[name, "int8"] = deployment.quantise(floating, images, deployment.start(model))
     return exported
 
 
