@@ -58,7 +58,10 @@ def profile(exported: dict[str, ov.Model], precisions: list[str], threads: int, 
 
 
 def times(compiled: dict[Hashable, ov.CompiledModel], image: np.ndarray, repetitions: int) -> dict[Hashable, pd.DataFrame]:
-    """Microseconds of each operator in each of the repetitions, of models compiled with PERF_COUNT, which take turns of BURST."""
+    """Microseconds of each operator in each of the repetitions, of models compiled with PERF_COUNT, which take turns of BURST.
+
+    Whole ones: 0 of what has nothing to do, and of what is done sooner, which OpenVINO calls not run.
+    """
     requests = {name: model.create_infer_request() for name, model in compiled.items()}
     rows = {name: [] for name in compiled}
     for request in requests.values():
@@ -69,8 +72,7 @@ def times(compiled: dict[Hashable, ov.CompiledModel], image: np.ndarray, repetit
             for _ in range(min(BURST, repetitions - begin)):
                 request.infer()
                 rows[name].append({
-                    operator.node_name: operator.real_time / timedelta(microseconds=1)
-                    for operator in request.get_profiling_info() if operator.status == ov.ProfilingInfo.Status.EXECUTED
+                    operator.node_name: operator.real_time / timedelta(microseconds=1) for operator in request.get_profiling_info()
                 })
     return {name: pd.DataFrame(of_one) for name, of_one in rows.items()}
 
@@ -83,7 +85,8 @@ def executed(model: ov.Model, compiled: ov.CompiledModel, microseconds: pd.Serie
         "operator": name, "kind": info(ours[name], "layerType"), "kernel": info(ours[name], "primitiveType"),
         "module": module(ours[name], exported), "microseconds": value, "macs": sum(map(macs, origins(ours[name], exported))),
         "lane_macs": sum(map(lane_macs, origins(ours[name], exported))), "bytes": traffic(ours[name]),
-    } for name, value in microseconds.items()])
+    } for name, value in microseconds.items() if name in ours])
+    rows = rows[(rows["microseconds"] > 0) | (rows["macs"] > 0)].reset_index(drop=True)
     rows["module"] = rows["module"].replace("", None).ffill()  # what brings the result into its layout belongs to the last module
     return rows.assign(stage=rows["module"].map(stage))
 
