@@ -11,6 +11,7 @@ DEMO := book/extra/demo/built/about.js
 DEMO_WEIGHTS := results/weights/neu-inclusion--A-Net--tuned--split0--seed0.safetensors
 STRICT := -W -n --keep-going --all
 PROFILE ?= local
+BESIDE_SITE := tests/test_site.py tests/test_peers.py tests/test_rewrites.py
 
 .PHONY: book pages site demo serve pdf resume bench test test-site test-rest clean
 
@@ -53,10 +54,10 @@ test: .venv/installed  ## tests, checked notebook cells, strict build of the boo
 
 test-site:
 	$(MAKE) --no-print-directory site
-	pytest -q tests/test_site.py tests/test_peers.py
+	pytest -q $(BESIDE_SITE)
 
 test-rest:
-	pytest -q --ignore tests/test_peers.py --ignore tests/test_site.py
+	pytest -q $(addprefix --ignore=,$(BESIDE_SITE))
 	pytest -q --nbval notebooks/
 
 clean:  ## remove what is built and the records of quick runs

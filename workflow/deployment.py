@@ -21,6 +21,7 @@ from torch import nn
 
 from anet_core import build, deployment, measurements, operators, roofline, statistics, timing
 from anet_core.dataset import Samples, load
+from anet_core.grid import NEU
 from anet_core.inference import to_input
 from anet_core.metrics import confusion, iou_pooled
 from anet_core.rewrites import REWRITES
@@ -28,7 +29,6 @@ from anet_core.run import hold_back
 from data_prep import locate
 from fig7 import REWRITTEN, SIZE, WITHOUT_HEAD, pictures, trained, weights_of
 
-NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
 THREADS = sorted({1, os.cpu_count()})
 BATCH = 100  # pictures that a round of the throughput sends through
 CALIBRATION = 100  # pictures
@@ -92,14 +92,16 @@ def precisions(iterations: int) -> pd.DataFrame:
         calibration, _, test = samples(dataset, iterations)
         image = to_input(test.images[0])
         requests = {("A-Net", "f32"): request(deployment.to_openvino(trained(dataset), SIZE), "f32", max(THREADS), image)}
-        for name in (name for name in ("A-Net", WITHOUT_HEAD, "ENet") if weights_of(dataset, name).is_file()):
+        for name in ("A-Net", WITHOUT_HEAD, "ENet"):
+            if not weights_of(dataset, name).is_file():
+                continue
             network = deployment.optimise(trained(dataset, name))
             exported = deployment.to_openvino(network, SIZE)
             variants = {precision: (exported, precision) for precision in deployment.native_precisions()}
             for precision, floating in {"int8": (), "int8 but for the start": deployment.start(network)}.items():
                 variants[precision] = deployment.quantise(exported, calibration, floating), deployment.native_precisions()[-1]
-            name += REWRITTEN * (name != "ENet")
-            requests |= {(name, precision): request(*of_one, max(THREADS), image) for precision, of_one in variants.items()}
+            label = name if name == "ENet" else name + REWRITTEN
+            requests |= {(label, precision): request(*of_one, max(THREADS), image) for precision, of_one in variants.items()}
         records = {key: record(r, image, test) for key, r in requests.items()}
         ious = [compared_ious(records, key, (key[0], "f32")) for key in records]
         table = compared(requests, iterations, ("A-Net", "f32")).rename_axis(["network", "precision"]).reset_index()
@@ -113,11 +115,12 @@ def parts(iterations: int) -> pd.DataFrame:
     On training pictures that the ranges were not taken from: what stays floating is chosen by this table, and the test pictures
     choose nothing. The networks were trained on these pictures.
     """
-    tables = []
-    for dataset, name in ((NEU[0], "A-Net"), (NEU[0], "ENet")):  # on the others int8 costs nothing, see the table of precisions
-        calibration, held, _ = samples(dataset, iterations)
+    dataset = NEU[0]  # on the others int8 costs nothing, see the table of precisions
+    calibration, held, _ = samples(dataset, iterations)
+    image, tables = to_input(held.images[0]), []
+    for name in ("A-Net", "ENet"):
         network = deployment.optimise(trained(dataset, name))
-        exported, image = deployment.to_openvino(network, SIZE), to_input(held.images[0])
+        exported = deployment.to_openvino(network, SIZE)
         floating = {"everything": (), "everything but the start": deployment.start(network)}
         if name == "A-Net":
             places = set(map(deployment.place, exported.get_ops())) - {""}

@@ -29,7 +29,7 @@ from anet_core.timing import BURST
 from data_prep import synthetic
 
 SIZE = 224
-WITHOUT_HEAD = "A-Net:light+wide+jump"  # the row of Table II that lacks the seg head, where A-Net spends most of its time
+WITHOUT_HEAD = "A-Net:light+wide+jump"  # the row of Table II without the seg head, which works at the full size of the picture
 REWRITTEN = ", rewritten"  # behind the name of a network
 OTHER_RUNTIMES = 5  # times fewer iterations for onnxruntime and torch, which are several times slower
 
