@@ -5,7 +5,6 @@ import platform
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ import pandas as pd
 from anet_core.records import RESULTS
 from anet_core.statistics import RESAMPLES
 
+FOLDER = RESULTS / "timing"
 BURST = 10  # calls in a row of one network
 
 
@@ -93,13 +93,25 @@ def machine() -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{cpu_name()} {os.cpu_count()} cores".lower()).strip("-")
 
 
-def recorded(name: str | None = None) -> tuple[Path, pd.DataFrame]:
-    """The times that ``workflow/fig7.py`` recorded on a machine, and their file; None for the first of them.
+def machines() -> list[str]:
+    """Those that ``workflow/fig7.py`` recorded times on.
 
     Raises:
         FileNotFoundError: there are none.
     """
-    files = sorted((RESULTS / "timing").glob(f"{name or '*'}.csv"))
-    if not files:
-        raise FileNotFoundError(f'no times of {name or "any machine"} lie in {RESULTS / "timing"}; make them with "python workflow/fig7.py".')
-    return files[0], pd.read_csv(files[0])
+    names = sorted(path.stem for path in FOLDER.glob("*.csv"))
+    if not names:
+        raise FileNotFoundError(f'no times of any machine lie in {FOLDER}; make them with "python workflow/fig7.py".')
+    return names
+
+
+def recorded(machine: str) -> pd.DataFrame:
+    """The times that ``workflow/fig7.py`` recorded on a machine.
+
+    Raises:
+        FileNotFoundError: it did not.
+    """
+    path = FOLDER / f"{machine}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} does not exist; make it on that machine with "python workflow/fig7.py".')
+    return pd.read_csv(path)

@@ -1,4 +1,6 @@
 import re
+import time
+from functools import partial
 
 import numpy as np
 import onnxruntime
@@ -100,13 +102,22 @@ def test_ratios_say_how_many_times_faster():
 
 
 def test_recorded_times_are_read_and_missing_ones_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(timing, "RESULTS", tmp_path)
-    with pytest.raises(FileNotFoundError, match='no times of any machine lie in .*timing; make them with "python workflow/fig7.py"'):
-        timing.recorded()
-    (tmp_path / "timing").mkdir()
-    (tmp_path / "timing" / "here-2-cores.csv").write_text("runtime,network,precision,threads,fps\nOpenVINO,A-Net,f32,2,300\n")
-    path, times = timing.recorded("here-2-cores")
-    assert path.stem == "here-2-cores" and times.loc[0, "fps"] == 300
+    monkeypatch.setattr(timing, "FOLDER", tmp_path)
+    with pytest.raises(FileNotFoundError, match='no times of any machine lie in .*; make them with "python workflow/fig7.py"'):
+        timing.machines()
+    (tmp_path / "here-2-cores.csv").write_text("runtime,network,precision,threads,fps\nOpenVINO,A-Net,f32,2,300\n")
+    assert timing.machines() == ["here-2-cores"] and timing.recorded("here-2-cores").loc[0, "fps"] == 300
+    with pytest.raises(FileNotFoundError, match="there-4-cores.csv does not exist; make it on that machine"):
+        timing.recorded("there-4-cores")
+
+
+def test_the_fastest_precision_is_that_of_the_shortest_times(network, image, monkeypatch):
+    exported = deployment.to_openvino(network, 64)
+    for fast in deployment.native_precisions():
+        monkeypatch.setattr(deployment, "runner", lambda compiled, _: partial(
+            time.sleep, 0.001 if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == fast else 0.01
+        ))
+        assert deployment.fastest(exported, 1, image) == fast
 
 
 def test_the_name_of_a_machine_can_be_a_file_name():

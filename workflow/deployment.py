@@ -99,7 +99,8 @@ def precisions(iterations: int) -> pd.DataFrame:
             exported = deployment.to_openvino(network, SIZE)
             variants = {precision: (exported, precision) for precision in deployment.native_precisions()}
             for precision, floating in {"int8": (), "int8 but for the start": deployment.start(network)}.items():
-                variants[precision] = deployment.quantise(exported, calibration, floating), deployment.native_precisions()[-1]
+                quantised = deployment.quantise(exported, calibration, floating)
+                variants[precision] = quantised, deployment.fastest(quantised, max(THREADS), image)
             label = name if name == "ENet" else name + REWRITTEN
             requests |= {(label, precision): request(*of_one, max(THREADS), image) for precision, of_one in variants.items()}
         records = {key: record(r, image, test) for key, r in requests.items()}

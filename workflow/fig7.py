@@ -58,23 +58,26 @@ def pictures(count: int) -> np.ndarray:
     return np.stack(drawn).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
 
 
-def exports(models: dict[str, nn.Module], images: np.ndarray) -> dict[tuple[str, str], ov.Model]:
-    """OpenVINO models by network and precision: one for both floating ones, and one in int8 but for its start."""
+def exports(models: dict[str, nn.Module], images: np.ndarray) -> dict[tuple[str, str], tuple[ov.Model, str]]:
+    """OpenVINO models by network and precision, in int8 but for the start, and the precision of what floats in them.
+
+    In int8 it is the one in which this machine is fastest.
+    """
     exported = {}
     for name, model in models.items():
         floating = deployment.to_openvino(model, SIZE)
-        exported |= {(name, precision): floating for precision in deployment.native_precisions()}
-        exported[name, "int8"] = deployment.quantise(floating, images, deployment.start(model))
+        exported |= {(name, precision): (floating, precision) for precision in deployment.native_precisions()}
+        quantised = deployment.quantise(floating, images, deployment.start(model))
+        exported[name, "int8"] = quantised, deployment.fastest(quantised, os.cpu_count(), images[:1].copy())
     return exported
 
 
-def openvino_functions(exported: dict[tuple[str, str], ov.Model], threads: int, image: np.ndarray) -> dict[tuple, Callable]:
-    """What runs each model once on the image; in int8, what is not quantised runs in the fastest floating precision."""
-    functions = {}
-    for (name, precision), model in exported.items():
-        floating = precision if precision != "int8" else deployment.native_precisions()[-1]
-        functions["OpenVINO", name, precision, threads] = deployment.runner(deployment.compile_for_cpu(model, floating, threads), image)
-    return functions
+def openvino_functions(exported: dict[tuple, tuple], threads: int, image: np.ndarray) -> dict[tuple, Callable]:
+    """What runs each model once on the image."""
+    return {
+        ("OpenVINO", name, precision, threads): deployment.runner(deployment.compile_for_cpu(model, floating, threads), image)
+        for (name, precision), (model, floating) in exported.items()
+    }
 
 
 def other_functions(models: dict[str, nn.Module], folder: Path, threads: int, image: np.ndarray) -> dict[tuple, Callable]:
@@ -103,24 +106,23 @@ def measured(functions: dict[tuple, Callable], iterations: int) -> pd.DataFrame:
     return rows.join(pd.concat(faster)).rename_axis(["runtime", "network", "precision", "threads"]).reset_index()
 
 
-def beside_benchmark_app(exported: dict[tuple[str, str], ov.Model], threads: int, image: np.ndarray, iterations: int) -> pd.DataFrame:
+def beside_benchmark_app(exported: dict[tuple, tuple], threads: int, image: np.ndarray, iterations: int) -> pd.DataFrame:
     """Medians by OpenVINO's own tool and by ours, of each model straight after one another, so that the machine is the same to both."""
     functions = openvino_functions(exported, threads, image)
     rows = []
-    for (name, precision), model in exported.items():
+    for (name, precision), (model, floating) in exported.items():
         key = "OpenVINO", name, precision, threads
-        tool = benchmark_app(model, precision, threads, iterations)
+        tool = benchmark_app(model, floating, threads, iterations)
         ours = timing.latencies({key: functions[key]}, iterations).median().item()
         rows.append((*key, tool, ours))
     return pd.DataFrame(rows, columns=["runtime", "network", "precision", "threads", "benchmark_app_ms", "beside_ms"])
 
 
-def benchmark_app(model: ov.Model, precision: str, threads: int, iterations: int) -> float:
+def benchmark_app(model: ov.Model, floating: str, threads: int, iterations: int) -> float:
     """The median in milliseconds that OpenVINO's own tool finds for the same model."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         ov.save_model(model, path, compress_to_fp16=False)
-        floating = precision if precision != "int8" else deployment.native_precisions()[-1]
         subprocess.run([
             Path(sys.executable).with_name("benchmark_app"), "-m", path, "-d", "CPU", "-api", "sync", "-hint", "none", "-nstreams", "1", "-nthreads", str(threads),
             "-infer_precision", floating, "-niter", str(iterations), "-json_stats", "-report_type", "no_counters", "-report_folder", folder,
@@ -147,7 +149,7 @@ def main() -> None:
     rows = pd.concat(rows).merge(beside_benchmark_app(exported, max(options.threads), image, options.iterations), how="left")
     versions = {"OpenVINO": ov.__version__.split("-")[0], "onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
     rows["version"] = rows["runtime"].map(versions)
-    path = records.RESULTS / "timing" / f"{timing.machine()}.csv"
+    path = timing.FOLDER / f"{timing.machine()}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.round(4).to_csv(path, index=False)
     print(rows.drop(columns=["version", "iterations"]).round(2).to_string(index=False))
