@@ -1,7 +1,9 @@
 """Export of a network to OpenVINO and ONNX, in eight bits too, and its compiled form."""
 
+import contextlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -91,10 +93,11 @@ def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) 
     ]
     # Bias correction is for networks that lose without it; on A-Net it changes nothing and takes half of the time.
     settings = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
-    return nncf.quantize(
-        model.clone(), nncf.Dataset(list(images[:, None])), subset_size=len(images),
-        ignored_scope=nncf.IgnoredScope(names=kept, validate=False), advanced_parameters=settings,
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # its progress bar is no result
+        return nncf.quantize(
+            model.clone(), nncf.Dataset(list(images[:, None])), subset_size=len(images),
+            ignored_scope=nncf.IgnoredScope(names=kept, validate=False), advanced_parameters=settings,
+        )
 
 
 def start(network: nn.Module) -> tuple[str, ...]:

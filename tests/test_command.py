@@ -221,7 +221,7 @@ def test_bench_has_a_row_for_each_precision_and_number_of_threads(capsys):
     assert main(["bench", "--size", "32", "--iterations", "3", "--threads", "1"]) == 0
     machine, _, _, *rows = capsys.readouterr().out.splitlines()
     assert "32x32" in machine
-    assert [row.split()[:2] for row in rows] == [[precision, "1"] for precision in deployment.native_precisions()]
+    assert [row.split()[:2] for row in rows] == [[precision, "1"] for precision in (*deployment.native_precisions(), "int8")]
     for median, p5, p95, fps in (map(float, row.split()[2:]) for row in rows):
         assert 0 < p5 <= median <= p95 and fps > 0
 
