@@ -18,7 +18,7 @@ from anet_core.network import ANet
 from anet_core.peers.enet import ENet
 from anet_core.rewrites import optimise
 
-__all__ = ["PRECISIONS", "compile_for_cpu", "fastest", "native_precisions", "optimise", "place", "quantise", "runner", "start", "to_onnx", "to_openvino"]
+__all__ = ["PRECISIONS", "compile_for_cpu", "fastest", "native_precisions", "optimise", "place", "quantise", "read", "resized", "runner", "start", "to_onnx", "to_openvino"]
 
 PRECISIONS = ("f32", "bf16")
 STARTS = {ANet: ("detail_extraction.0", "detail_extraction.1", "detail_extraction.2"), ENet: ("initial",)}
@@ -50,6 +50,32 @@ def to_openvino(model: nn.Module, size: int | tuple[int, int]) -> ov.Model:
         exported = ov.convert_model(model.eval(), example_input=example)
     exported.reshape([1, 3, height, width])
     return exported
+
+
+def read(path: Path) -> ov.Model:
+    """The model of a file that ``anet export --format openvino`` wrote.
+
+    Raises:
+        FileNotFoundError: it, or the file of its numbers beside it, does not exist.
+        ValueError: it is damaged, or of something that does not take one picture.
+    """
+    for file in (path, path.with_suffix(".bin")):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} does not exist; export the network again, and keep .xml and .bin together.")
+    try:
+        model = ov.Core().read_model(path)
+    except RuntimeError:
+        raise ValueError(f"{path} and the .bin beside it are not a whole model of OpenVINO; export the network again.") from None
+    if [list(put.partial_shape.to_shape())[:2] for put in (*model.inputs, *model.outputs)] != [[1, 3], [1, 1]]:
+        raise ValueError(f"{path} is not of a network from a picture to a mask; give a file that anet export wrote.")
+    return model
+
+
+def resized(model: ov.Model, size: tuple[int, int]) -> ov.Model:
+    """The same for pictures of another height and width, multiples of 32."""
+    model = model.clone()
+    model.reshape([1, 3, *size])
+    return model
 
 
 def to_onnx(model: nn.Module, size: int | tuple[int, int] | None, path: Path) -> None:

@@ -6,7 +6,7 @@
 
 import os
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +27,15 @@ class Segmenter:
 
     Args:
         name: of weights, see ``weights_file``.
-        precision: one of ``deployment.native_precisions()``.
+        precision: one of ``deployment.native_precisions()``; of an int8 file, that of what stayed floating in it.
         threads: of the CPU; None for all.
-        tile, overlap: pictures with a side above ``tile`` are cut, see ``tiling.tiled``; None for the side of the pictures
-            that the network was trained on, or where that is not known what ``data_prep.own`` cuts pictures into.
+        tile, overlap: pictures with a side above ``tile`` are cut, see ``tiling.tiled``; None for the side that a file of
+            OpenVINO was exported for, or else that of the pictures that the network was trained on, or where that is not
+            known what ``data_prep.own`` cuts pictures into.
 
     Raises:
-        FileNotFoundError, ValueError: see ``weights_file``, ``weights.load`` and ``tiling.require_tiles``; or a precision
-            that this CPU lacks.
+        FileNotFoundError, ValueError: see ``weights_file``, ``weights.load``, ``deployment.read`` and ``tiling.require_tiles``;
+            or a precision that this CPU lacks.
     """
 
     def __init__(
@@ -42,11 +43,15 @@ class Segmenter:
         tile: int | None = None, overlap: int = OVERLAP,
     ) -> None:
         path = weights_file(name)
-        tile = tile or subject.side(path.name.split("--")[0]) or TILE
+        if path.suffix == ".xml":
+            exported = deployment.read(path)
+            side, self.exported = max(exported.input(0).shape[2:]), partial(deployment.resized, exported)
+        else:
+            side, self.exported = subject.side(path.name.split("--")[0]), partial(deployment.to_openvino, load(path))
+        tile = tile or side or TILE
         require_tiles(tile, overlap)
         if precision not in deployment.native_precisions():
             raise ValueError(f"this CPU does not compute in {precision!r}; choose from {', '.join(deployment.native_precisions())}.")
-        self.network = load(path)
         self.precision, self.threads, self.tile, self.overlap = precision, threads or os.cpu_count(), tile, overlap
         self.compiled = lru_cache(SIZES)(self.compile)
 
@@ -74,7 +79,7 @@ class Segmenter:
 
     def compile(self, size: tuple[int, int]) -> ov.CompiledModel:
         """The network compiled for pictures of this height and width."""
-        model = deployment.compile_for_cpu(deployment.to_openvino(self.network, size), self.precision, self.threads)
+        model = deployment.compile_for_cpu(self.exported(size), self.precision, self.threads)
         model(np.zeros((1, 3, *size), np.float32))  # the first call also takes memory, which is not to be timed
         return model
 
@@ -93,14 +98,14 @@ def weights_file(name: str | Path, folder: Path = records.RESULTS / "weights") -
     """The file of trained weights that a name means.
 
     Args:
-        name: a path that ends in .safetensors, or a data set's name: the A-Net trained on it by the protocol ``tuned``, on
+        name: a path that ends in .safetensors, or in .xml, of a file that ``anet export`` wrote; or a data set's name: the A-Net trained on it by the protocol ``tuned``, on
             split 0 with seed 0.
         folder: of the weights that come with the repository.
 
     Raises:
         FileNotFoundError: a name without such weights; the sentence lists those that have some.
     """
-    if str(name).endswith(".safetensors"):
+    if str(name).endswith((".safetensors", ".xml")):
         return Path(name)
     path = folder / f"{records.run_name('A-Net', str(name), 'tuned')}.safetensors"
     if not path.is_file():

@@ -128,7 +128,16 @@ def test_weights_that_are_none(tmp_path, capsys):
     (tmp_path / "cut.safetensors").write_bytes(whole.read_bytes()[:-1000])
     weights.save(build("A-Net:light"), "A-Net", tmp_path / "other.safetensors")
     save_file(load_file(whole), tmp_path / "stranger.safetensors", {"model": "B-Net"})
+    number = openvino.opset13.parameter([1, 2], name="number")
+    openvino.save_model(openvino.Model([openvino.opset13.add(number, np.ones((1, 2), np.float32))], [number]), tmp_path / "sum.xml")
+    for name, xml, numbers in (("cut", slice(-100), slice(None)), ("short", slice(None), slice(0))):
+        (tmp_path / f"{name}.xml").write_bytes((tmp_path / "sum.xml").read_bytes()[xml])
+        (tmp_path / f"{name}.bin").write_bytes((tmp_path / "sum.bin").read_bytes()[numbers])
     for name, said in {
+        tmp_path / "gone.xml": ".*gone.xml does not exist; export the network again, and keep .xml and .bin together.",
+        tmp_path / "cut.xml": ".*cut.xml and the .bin beside it are not a whole model of OpenVINO; export the network again.",
+        tmp_path / "short.xml": ".*short.xml and the .bin beside it are not a whole model of OpenVINO; export the network again.",
+        tmp_path / "sum.xml": ".*sum.xml is not of a network from a picture to a mask; give a file that anet export wrote.",
         "bolts": "there are no weights for 'bolts'; known: .*neu-inclusion, .*; or give the path of a .safetensors file.",
         tmp_path / "gone.safetensors": ".*gone.safetensors does not exist; .*",
         tmp_path / "cut.safetensors": ".*cut.safetensors is not a whole safetensors file .*",
@@ -194,6 +203,10 @@ def test_an_exported_file_computes_the_same(form, name, tmp_path, capsys):
     image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 64, 96)).astype(np.float32)
     with torch.inference_mode():
         expected = network(torch.from_numpy(image)).numpy()
+    if form == "openvino":  # predict takes the file, for pictures of other sizes too
+        from_file, from_weights = (Segmenter(file, threads=1) for file in (path, tmp_path / "none.safetensors"))
+        picture = np.random.default_rng(0).integers(0, 255, (60, 50, 3), np.uint8)
+        assert from_file.tile == 96 and np.array_equal(from_file(picture), from_weights(picture))
     model = deployment.compile_for_cpu(openvino.Core().read_model(path), "f32", threads=1)
     assert np.abs(model(image)[0] - expected).max() < 1e-4
 
@@ -206,6 +219,8 @@ def test_int8_takes_its_ranges_from_pictures(tmp_path, capsys):
     path = tmp_path / "anet.xml"
     assert main(["export", "--format", "openvino", *chosen, "--pictures", str(tmp_path / "a.png"), "--out", str(path)]) == 0
     assert any(operator.get_type_name() == "FakeQuantize" for operator in openvino.Core().read_model(path).get_ops())
+    compiled = Segmenter(path, threads=1, overlap=16).compile((64, 32))  # of another size than the file's, still in int8
+    assert any(operator.get_rt_info()["runtimePrecision"].value == "u8" for operator in compiled.get_runtime_model().get_ops())
     capsys.readouterr()
     assert main(["export", "--format", "openvino", *chosen, "--out", str(path)]) == 1
     assert capsys.readouterr().err == "int8 needs --format openvino and --pictures FOLDER to take its ranges from; f32 needs no pictures.\n"
