@@ -18,7 +18,10 @@ from anet_core.network import ANet
 from anet_core.peers.enet import ENet
 from anet_core.rewrites import optimise
 
-__all__ = ["PRECISIONS", "compile_for_cpu", "fastest", "native_precisions", "optimise", "place", "quantise", "read", "resized", "runner", "start", "to_onnx", "to_openvino"]
+__all__ = [
+    "PRECISIONS", "compile_for_cpu", "fastest", "native_precisions", "optimise", "place", "quantise", "read", "resized", "runner", "start",
+    "to_onnx", "to_openvino",
+]
 
 PRECISIONS = ("f32", "bf16")
 STARTS = {ANet: ("detail_extraction.0", "detail_extraction.1", "detail_extraction.2"), ENet: ("initial",)}
@@ -72,7 +75,7 @@ def read(path: Path) -> ov.Model:
 
 
 def resized(model: ov.Model, size: tuple[int, int]) -> ov.Model:
-    """The same for pictures of another height and width, multiples of 32."""
+    """A copy of a model for pictures of another height and width, multiples of 32."""
     model = model.clone()
     model.reshape([1, 3, *size])
     return model

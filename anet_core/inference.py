@@ -98,8 +98,8 @@ def weights_file(name: str | Path, folder: Path = records.RESULTS / "weights") -
     """The file of trained weights that a name means.
 
     Args:
-        name: a path that ends in .safetensors, or in .xml, of a file that ``anet export`` wrote; or a data set's name: the A-Net trained on it by the protocol ``tuned``, on
-            split 0 with seed 0.
+        name: a path that ends in .safetensors, or in .xml, of a file that ``anet export`` wrote; or a data set's name: the
+            A-Net trained on it by the protocol ``tuned``, on split 0 with seed 0.
         folder: of the weights that come with the repository.
 
     Raises:

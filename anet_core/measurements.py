@@ -7,6 +7,7 @@ import pandas as pd
 from anet_core.records import RESULTS
 
 FOLDER = RESULTS / "deployment"
+MOST_LOST = 0.3  # points of IoU that a precision may cost
 
 
 def path(table: str, machine: str) -> Path:
@@ -14,13 +15,13 @@ def path(table: str, machine: str) -> Path:
     return FOLDER / f"{machine}--{table}.csv"
 
 
-def machines() -> list[str]:
-    """Those that tables were measured on, first looks not counted.
+def machines(table: str = "*") -> list[str]:
+    """Those that a table, or any, was measured on, first looks not counted.
 
     Raises:
         FileNotFoundError: there are none.
     """
-    names = sorted({file.name.split("--")[0] for file in FOLDER.glob("*--*.csv") if "--quick--" not in file.name})
+    names = sorted({file.name.split("--")[0] for file in FOLDER.glob(f"*--{table}.csv") if "--quick--" not in file.name})
     if not names:
         raise FileNotFoundError(f'no measured tables lie in {FOLDER}; make them with "python workflow/deployment.py".')
     return names
@@ -37,3 +38,9 @@ def recorded(table: str, machine: str) -> pd.DataFrame:
         script = "training_speed.py" if table == "training" else f"deployment.py --only {table}"
         raise FileNotFoundError(f'{file} does not exist; make it on that machine with "python workflow/{script}".')
     return pd.read_csv(file)
+
+
+def acceptable(precisions: pd.DataFrame) -> pd.DataFrame:
+    """Of the table of that name, A-Net rewritten in each precision that costs at most MOST_LOST points on each data set."""
+    ours = precisions[precisions["network"] == "A-Net, rewritten"]
+    return ours.groupby("precision").filter(lambda rows: rows["gain"].min() >= -MOST_LOST)

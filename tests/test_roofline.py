@@ -114,7 +114,7 @@ def test_a_table_that_is_not_there_says_how_to_make_it(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match='make them with "python workflow/deployment.py"'):
         measurements.machines()
     measurements.path("peaks", "b-cpu").write_text("limit\nint8\n")
-    assert measurements.machines() == ["b-cpu"] and measurements.recorded("peaks", "b-cpu")["limit"].tolist() == ["int8"]
+    assert measurements.machines() == measurements.machines("peaks") == ["b-cpu"] and measurements.recorded("peaks", "b-cpu")["limit"].tolist() == ["int8"]
     with pytest.raises(FileNotFoundError, match="--only rewrites"):
         measurements.recorded("rewrites", "b-cpu")
 
@@ -138,3 +138,10 @@ def test_ious_are_compared_on_the_same_pictures():
 def test_pictures_are_taken_evenly():
     assert spread(250, 100)[[0, -1]].tolist() == [0, 249] and len(set(spread(250, 100))) == 100
     assert spread(8, 20).tolist() == list(range(8))
+
+
+def test_a_precision_that_costs_too_much_on_one_data_set_is_not_acceptable():
+    rows = [("A-Net, rewritten", "f32", 0.0), ("A-Net, rewritten", "f32", 0.0), ("A-Net, rewritten", "bf16", -0.2), ("A-Net, rewritten", "bf16", 0.1),
+            ("A-Net, rewritten", "int8", 0.5), ("A-Net, rewritten", "int8", -0.4), ("ENet", "f32", 0.0)]
+    table = pd.DataFrame(rows, columns=["network", "precision", "gain"])
+    assert measurements.acceptable(table)["precision"].tolist() == ["f32", "f32", "bf16", "bf16"]
