@@ -49,7 +49,7 @@ bench: .venv/installed  ## latencies of the networks, and the training step besi
 	python workflow/fig7.py
 	python workflow/training_speed.py
 
-test: .venv/installed  ## tests, checked notebook cells, strict build of the book and the book in a browser; two halves at once, one core each
+test: .venv/installed  ## tests, checked notebook cells, strict build of the book, the book in a browser; two halves, one core each
 	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --output-sync --jobs 2 test-site test-rest
 
 test-site:

@@ -196,7 +196,8 @@ def macs(model: str) -> int:
 def status(cells: list[Cell], results: Path, device: str) -> None:
     """Print how many cells are done, running, missing and faulty, the time that the missing ones need, and every faulty file.
 
-    The time is that of the cells whose data set is at hand; the other sets are named. A cell whose worker was lost is missing, and named with the iteration that it resumes from.
+    The time is that of the cells whose data set is at hand; the other sets are named. A cell whose worker was lost is missing, and
+    named with the iteration that it resumes from.
     """
     states = {cell: state(cell, results) for cell in cells}
     missing = [cell for cell in cells if states[cell] == "missing"]

@@ -130,7 +130,7 @@ def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) 
 
 
 def start(network: nn.Module) -> tuple[str, ...]:
-    """The first modules of a network, S1 of A-Net and the initial block of ENet, where int8 costs most of the IoU; of others nothing is known."""
+    """The first modules of a network, where int8 costs most of the IoU: S1 of A-Net, the initial block of ENet; of others nothing is known."""
     return STARTS.get(type(network), ())
 
 

@@ -37,7 +37,7 @@ def loss_curves(records: list[dict], of: str = "protocol") -> Axes:
 
 
 def iou_by_iterations(settings: pd.DataFrame, printed: float) -> Axes:
-    """IoU against iterations, a line a learning rate with its intervals as bars, broken where the loss sums over the batch, and the printed IoU.
+    """IoU against iterations and the printed IoU: a line a learning rate, intervals as bars, broken where the loss sums over the batch.
 
     Args:
         settings: see ``study.table``.
@@ -49,7 +49,8 @@ def iou_by_iterations(settings: pd.DataFrame, printed: float) -> Axes:
     for (reduction, rate), points in tested.groupby(["reduction", "rate"], sort=False):
         spread = (points["IoU"] - points["low"], points["high"] - points["IoU"])
         line = "o-" if reduction == "image" else "s--"
-        axes.errorbar(points["iterations"], points["IoU"], spread, fmt=line, color=colors[rate], capsize=3, label=f"{rate:g}, each {reduction}")
+        label = f"{rate:g}, each {reduction}"
+        axes.errorbar(points["iterations"], points["IoU"], spread, fmt=line, color=colors[rate], capsize=3, label=label)
     axes.axhline(printed, color="black", linestyle=":", label="printed IoU")
     axes.set(xlabel="iterations", ylabel="IoU (%)", xlim=(0, None), ylim=(0, 100))
     axes.legend(fontsize=9)
@@ -142,13 +143,14 @@ def cost_bubbles(points: pd.DataFrame) -> Axes:
     figure.legend(loc="outside upper center", ncols=2)
     figure.canvas.draw()  # constrained layout moves the axes, and names are placed in pixels
     beside = points[["true", "iou", "printed", "iou"]].to_numpy()
-    above = run.assign(low=run[["iou", "low"]].min(axis=1), high=run[["iou", "high"]].max(axis=1))[["true", "low", "true", "high"]].to_numpy()
+    ends = {"low": run[["iou", "low"]].min(axis=1), "high": run[["iou", "high"]].max(axis=1)}
+    above = run.assign(**ends)[["true", "low", "true", "high"]].to_numpy()
     name_points(axes, points[["true", "iou"]], areas, [*beside, *above])
     return axes
 
 
 def name_points(axes: Axes, points: pd.DataFrame, areas: pd.Series | float = 30, lines: Sequence[np.ndarray] = ()) -> None:
-    """The name (index) of each point (x, y), beside it and as near as it touches no point, no line and no name before it and is in the frame.
+    """The name (index) of each point (x, y), in the frame, as near to it as touches no point, no line and no name before it.
 
     Args:
         areas: of the points' markers, as ``scatter`` takes them, in square points.

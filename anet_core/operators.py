@@ -52,8 +52,8 @@ def profile(exported: dict[str, ov.Model], precisions: list[str], threads: int, 
     }
     microseconds = times(compiled, image, repetitions)
     return pd.concat([
-        executed(exported[name], compiled[name, precision], microseconds[name, precision].median()).assign(network=name, precision=precision)
-        for name, precision in compiled
+        executed(exported[name], model, microseconds[name, precision].median()).assign(network=name, precision=precision)
+        for (name, precision), model in compiled.items()
     ])
 
 

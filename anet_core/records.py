@@ -9,7 +9,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 NUMBER = (int, float)
 SCHEMA = {  # key: type of its value; the protocol's own values follow in PROTOCOL_SCHEMA
     "model": str, "dataset": str, "manifest_sha256": str, "split_seed": int, "seed": int, "evaluated_on": str,
-    "protocol": str, "iou_pooled": NUMBER, "iou_image_mean": NUMBER, "iou_images": dict, "confusion_images": dict, "group_images": dict, "losses": list,
+    "protocol": str, "iou_pooled": NUMBER, "iou_image_mean": NUMBER, "iou_images": dict, "confusion_images": dict, "group_images": dict,
+    "losses": list,
     "parameters": int, "seconds": NUMBER, "processor": str, "threads": int, "bf16": bool,
     "commit": (str, type(None)), "versions": dict,
 }

@@ -71,7 +71,9 @@ def table(runs: list[dict]) -> "pd.DataFrame":
 
     from anet_core.statistics import bootstrap_iou_pooled
 
-    found = {(run["loss_reduction"], run["learning_rate"], run["iterations"]): (run["iou_pooled"], *bootstrap_iou_pooled(run)) for run in runs}
+    found = {
+        (run["loss_reduction"], run["learning_rate"], run["iterations"]): (run["iou_pooled"], *bootstrap_iou_pooled(run)) for run in runs
+    }
     settings = pd.MultiIndex.from_product([REDUCTIONS, RATES, ITERATIONS], names=["reduction", "rate", "iterations"])
     return pd.DataFrame.from_dict(found, "index", columns=["IoU", "low", "high"]).reindex(settings)
 

@@ -105,7 +105,8 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(f'{path} must have the columns {", ".join(COLUMNS)}; write it again with "python -m data_prep index {folder}".')
+            columns = ", ".join(COLUMNS)
+            raise ValueError(f'{path} must have the columns {columns}; write it again with "python -m data_prep index {folder}".')
         return list(reader)
 
 

@@ -114,7 +114,8 @@ def test_a_table_that_is_not_there_says_how_to_make_it(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match='make them with "python workflow/deployment.py"'):
         measurements.machines()
     measurements.path("peaks", "b-cpu").write_text("limit\nint8\n")
-    assert measurements.machines() == measurements.machines("peaks") == ["b-cpu"] and measurements.recorded("peaks", "b-cpu")["limit"].tolist() == ["int8"]
+    assert measurements.machines() == measurements.machines("peaks") == ["b-cpu"]
+    assert measurements.recorded("peaks", "b-cpu")["limit"].tolist() == ["int8"]
     with pytest.raises(FileNotFoundError, match="--only rewrites"):
         measurements.recorded("rewrites", "b-cpu")
 
@@ -141,7 +142,7 @@ def test_pictures_are_taken_evenly():
 
 
 def test_a_precision_that_costs_too_much_on_one_data_set_is_not_acceptable():
-    rows = [("A-Net, rewritten", "f32", 0.0), ("A-Net, rewritten", "f32", 0.0), ("A-Net, rewritten", "bf16", -0.2), ("A-Net, rewritten", "bf16", 0.1),
-            ("A-Net, rewritten", "int8", 0.5), ("A-Net, rewritten", "int8", -0.4), ("ENet", "f32", 0.0)]
-    table = pd.DataFrame(rows, columns=["network", "precision", "gain"])
+    gains = {"f32": (0.0, 0.0), "bf16": (-0.2, 0.1), "int8": (0.5, -0.4)}
+    rows = [("A-Net, rewritten", precision, gain) for precision, pair in gains.items() for gain in pair]
+    table = pd.DataFrame([*rows, ("ENet", "f32", 0.0)], columns=["network", "precision", "gain"])
     assert measurements.acceptable(table)["precision"].tolist() == ["f32", "f32", "bf16", "bf16"]

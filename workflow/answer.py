@@ -31,7 +31,8 @@ def estimates() -> pd.DataFrame:
             if runs := runs_by_network(recorded, dataset + variant, protocol).get("A-Net"):
                 low, high = interval(bootstrap(runs))
                 iou = sum(run["iou_pooled"] for run in runs) / len(runs)
-                rows.append({"dataset": dataset, "way": way, "iou": iou, "low": low, "high": high, "printed": printed_iou("A-Net", dataset)})
+                printed = printed_iou("A-Net", dataset)
+                rows.append({"dataset": dataset, "way": way, "iou": iou, "low": low, "high": high, "printed": printed})
     return pd.DataFrame(rows)
 
 

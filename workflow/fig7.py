@@ -124,8 +124,9 @@ def benchmark_app(model: ov.Model, floating: str, threads: int, iterations: int)
         path = Path(folder) / "model.xml"
         ov.save_model(model, path, compress_to_fp16=False)
         subprocess.run([
-            Path(sys.executable).with_name("benchmark_app"), "-m", path, "-d", "CPU", "-api", "sync", "-hint", "none", "-nstreams", "1", "-nthreads", str(threads),
-            "-infer_precision", floating, "-niter", str(iterations), "-json_stats", "-report_type", "no_counters", "-report_folder", folder,
+            Path(sys.executable).with_name("benchmark_app"), "-m", path, "-d", "CPU", "-api", "sync", "-hint", "none", "-nstreams", "1",
+            "-nthreads", str(threads), "-infer_precision", floating, "-niter", str(iterations),
+            "-json_stats", "-report_type", "no_counters", "-report_folder", folder,
         ], check=True, capture_output=True)
         report = json.loads((Path(folder) / "benchmark_report.json").read_text())
     return float(report["execution_results"]["latency (ms)"])

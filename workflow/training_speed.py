@@ -3,7 +3,8 @@
     python workflow/training_speed.py
     python workflow/training_speed.py --dataset neu-inclusion --iterations 100
 
-Writes results/deployment/MACHINE--training.csv. Both start from the same weights, see the same batches and take turns, so that a drift of the machine falls on both alike.
+Writes results/deployment/MACHINE--training.csv. Both start from the same weights, see the same batches and take turns, so
+that a drift of the machine falls on both alike.
 Their loss curves are equal within noise where the 95 % interval of the mean difference, paired by seed, holds 0 and is
 narrow enough to have shown a difference as large as that between seeds. Of equal ways one in twenty fails this by chance.
 """

@@ -42,8 +42,9 @@ class UNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.contracting = nn.ModuleList([
-            vgg_stage(3, (64, 64), batch_norm=True), vgg_stage(64, (128, 128), batch_norm=True), vgg_stage(128, (256, 256), batch_norm=True),
-            vgg_stage(256, (512, 512), batch_norm=True), vgg_stage(512, (1024, 1024), batch_norm=True),
+            vgg_stage(3, (64, 64), batch_norm=True), vgg_stage(64, (128, 128), batch_norm=True),
+            vgg_stage(128, (256, 256), batch_norm=True), vgg_stage(256, (512, 512), batch_norm=True),
+            vgg_stage(512, (1024, 1024), batch_norm=True),
         ])
         self.pool = nn.MaxPool2d(2)
         self.dropout = nn.Dropout()
