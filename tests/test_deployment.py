@@ -32,13 +32,17 @@ def logits(network, image):
         return network(torch.from_numpy(image)).numpy()
 
 
-def test_openvino_computes_the_same(network, image, logits):
-    model = deployment.compile_for_cpu(deployment.to_openvino(network, 64), "f32", threads=1)
+@pytest.fixture(scope="module")
+def exported(network):
+    return deployment.to_openvino(network, 64)
+
+
+def test_openvino_computes_the_same(exported, image, logits):
+    model = deployment.compile_for_cpu(exported, "f32", threads=1)
     assert np.abs(model(image)[0] - logits).max() < 1e-4
 
 
-def test_the_precision_asked_for_is_the_one_used(network):
-    exported = deployment.to_openvino(network, 64)
+def test_the_precision_asked_for_is_the_one_used(exported):
     for precision in deployment.native_precisions():
         model = deployment.compile_for_cpu(exported, precision, threads=1)
         assert model.get_property("INFERENCE_PRECISION_HINT").get_type_name() == precision
@@ -67,9 +71,9 @@ def test_openvino_for_a_size_that_is_not_square(network):
     assert deployment.to_openvino(network, (64, 96)).output(0).shape == [1, 1, 64, 96]
 
 
-def test_unknown_precision(network):
+def test_unknown_precision(exported):
     with pytest.raises(ValueError, match="'int3' is not to be had on this CPU; it has f32"):
-        deployment.compile_for_cpu(deployment.to_openvino(network, 64), "int3", threads=1)
+        deployment.compile_for_cpu(exported, "int3", threads=1)
 
 
 def test_latencies_take_turns():
@@ -111,8 +115,7 @@ def test_recorded_times_are_read_and_missing_ones_named(tmp_path, monkeypatch):
         timing.recorded("there-4-cores")
 
 
-def test_the_fastest_precision_is_that_of_the_shortest_times(network, image, monkeypatch):
-    exported = deployment.to_openvino(network, 64)
+def test_the_fastest_precision_is_that_of_the_shortest_times(exported, image, monkeypatch):
     for fast in deployment.native_precisions():
         monkeypatch.setattr(deployment, "runner", lambda compiled, _: partial(
             time.sleep, 0.001 if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == fast else 0.01

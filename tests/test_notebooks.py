@@ -94,7 +94,7 @@ def test_papermill_takes_a_folder_that_is_not_in_the_repository(tmp_path):
     folder = draw(tmp_path / "bolts", images=8, width=70, height=60)
     done = subprocess.run(
         [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "comparison.ipynb"), str(tmp_path / "out.ipynb"),
-         "-p", "dataset", str(folder), "-p", "results", str(tmp_path / "results")],
+         "-p", "dataset", str(folder), "-p", "results", str(tmp_path / "results"), "-y", "train: [A-Net]"],
         capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr[-2000:]
