@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+import torch
 
 from anet_core.records import RESULTS
 from anet_core.statistics import RESAMPLES
@@ -89,8 +90,12 @@ def cpu_name() -> str:
 
 
 def machine() -> str:
-    """A name of this machine for files: its processor and number of cores."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{cpu_name()} {os.cpu_count()} cores".lower()).strip("-")
+    """A name of this machine for files: its processor, its units for matrices if it has them, and number of cores.
+
+    A rented machine may name no more than the family of its processor, in which some multiply bf16 and int8 so and some do not.
+    """
+    matrices = " with AMX" if torch.cpu.get_capabilities().get("amx_tile") else ""
+    return re.sub(r"[^a-z0-9]+", "-", f"{cpu_name()}{matrices} {os.cpu_count()} cores".lower()).strip("-")
 
 
 def machines() -> list[str]:
