@@ -21,7 +21,7 @@ from torch import nn
 
 from anet_core import build, deployment, measurements, operators, roofline, statistics, timing
 from anet_core.dataset import Samples, load
-from anet_core.grid import NEU
+from anet_core.grid import LIGHT, NEU
 from anet_core.inference import to_input
 from anet_core.metrics import confusion, iou_pooled
 from anet_core.rewrites import REWRITES
@@ -86,22 +86,23 @@ def steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def precisions(iterations: int) -> pd.DataFrame:
-    """IoU on the test pictures and latency of each precision, on all threads, of A-Net and of what else is trained and as fast."""
+    """IoU on the test pictures and latency of each precision, on all threads, of A-Net and of the light networks whose weights are here."""
     tables = []
     for dataset in NEU:
         calibration, _, test = samples(dataset, iterations)
         image = to_input(test.images[0])
         requests = {("A-Net", "f32"): request(deployment.to_openvino(trained(dataset), SIZE), "f32", max(THREADS), image)}
-        for name in ("A-Net", WITHOUT_HEAD, "ENet"):
+        for name in ("A-Net", WITHOUT_HEAD, *LIGHT):
             if not weights_of(dataset, name).is_file():
                 continue
             network = deployment.optimise(trained(dataset, name))
             exported = deployment.to_openvino(network, SIZE)
             variants = {precision: (exported, precision) for precision in deployment.native_precisions()}
-            for precision, floating in {"int8": (), "int8 but for the start": deployment.start(network)}.items():
+            start = deployment.start(network)
+            for precision, floating in ({"int8": (), "int8 but for the start": start} if start else {"int8": ()}).items():
                 quantised = deployment.quantise(exported, calibration, floating)
                 variants[precision] = quantised, deployment.fastest(quantised, max(THREADS), image)
-            label = name if name == "ENet" else name + REWRITTEN
+            label = name if name in LIGHT else name + REWRITTEN
             requests |= {(label, precision): request(*of_one, max(THREADS), image) for precision, of_one in variants.items()}
         records = {key: record(r, image, test) for key, r in requests.items()}
         ious = [compared_ious(records, key, (key[0], "f32")) for key in records]
