@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from anet_core.dataset import Samples
-from anet_core.fast_prelu import fast_prelu
+from anet_core.fast_backward import fast_backward
 from anet_core.loss import segmentation_loss
 from anet_core.metrics import confusion, iou, iou_image_mean, iou_pooled
 from anet_core.prediction import normalise, pad_amounts, predict
@@ -82,7 +82,7 @@ def step(
     image, mask = augment(images[batch], masks[batch])
     for group in optimizer.param_groups:
         group["lr"] = protocol.learning_rate_at(t)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16), fast_prelu(model):
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16), fast_backward(model):
         logits = model(normalise(image).to(memory_format=torch.channels_last))
     loss = total_loss(model, logits, mask, protocol.loss_reduction)
     optimizer.zero_grad()

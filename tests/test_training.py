@@ -1,8 +1,10 @@
+import copy
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch import nn
 
 from anet_core import build, predict, records
 from anet_core.dataset import load
-from anet_core.fast_prelu import fast_prelu
+from anet_core.fast_backward import fast_backward
 from anet_core.protocol import PRINTED, PROTOCOLS, QUICK, TUNED, protocol
 from anet_core.run import main, run
 from anet_core.training import augment, batch_indices, evaluate, train
@@ -60,16 +62,22 @@ def test_augmentation_moves_image_and_mask_alike(height, width, symmetries):
     assert len({tuple(mask.flatten().tolist()) for mask in moved}) == symmetries
 
 
-def test_fast_prelu_has_the_same_values_and_gradients():
-    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.PReLU(), nn.Conv2d(4, 1, 1)).double()
-    x = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
-    ours, torchs = [], []
-    with fast_prelu(network):
-        ours = [network(x), *torch.autograd.grad(network(x).square().sum(), [x, *network.parameters()])]
-    torchs = [network(x), *torch.autograd.grad(network(x).square().sum(), [x, *network.parameters()])]
-    for a, b in zip(ours, torchs):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-    assert "forward" not in vars(network[1])
+@pytest.mark.parametrize("channels, pixels", [(8, 8), (3, 5), (16, 4)])  # the pixels of the middle one do not divide by any other number
+def test_fast_backward_has_the_same_values_and_gradients(channels, pixels):
+    network = nn.Sequential(nn.Conv2d(3, channels, 1), nn.BatchNorm2d(channels), nn.PReLU(), nn.Conv2d(channels, 1, 1)).double().train()
+    for vector in network[1].parameters():
+        nn.init.normal_(vector)
+    x = torch.randn(1, 3, pixels, 7, dtype=torch.float64, requires_grad=True)
+    results = []
+    for fast in (True, False):
+        copied = copy.deepcopy(network)
+        with fast_backward(copied) if fast else nullcontext():
+            y = copied(x)
+            assert ("forward" in vars(copied[1])) == (fast and channels < 16)
+        results.append([y, *torch.autograd.grad(y.square().sum(), [x, *copied.parameters()]), *copied.buffers()])
+        assert not any("forward" in vars(module) for module in copied)
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
 def test_a_seed_repeats_bit_for_bit_and_another_does_not(squares):
