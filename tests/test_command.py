@@ -220,7 +220,8 @@ def test_int8_takes_its_ranges_from_pictures(tmp_path, capsys):
     assert main(["export", "--format", "openvino", *chosen, "--pictures", str(tmp_path / "a.png"), "--out", str(path)]) == 0
     assert any(operator.get_type_name() == "FakeQuantize" for operator in openvino.Core().read_model(path).get_ops())
     compiled = Segmenter(path, threads=1, overlap=16).compile((64, 32))  # of another size than the file's, still in int8
-    assert any(operator.get_rt_info()["runtimePrecision"].value == "u8" for operator in compiled.get_runtime_model().get_ops())
+    precisions = {operator.get_rt_info()["runtimePrecision"].value for operator in compiled.get_runtime_model().get_ops()}
+    assert precisions & {"i8", "u8"}  # which of them the kernels are called by depends on the processor
     capsys.readouterr()
     assert main(["export", "--format", "openvino", *chosen, "--out", str(path)]) == 1
     assert capsys.readouterr().err == "int8 needs --format openvino and --pictures FOLDER to take its ranges from; f32 needs no pictures.\n"
