@@ -89,13 +89,15 @@ def fast_backward(model: nn.Module) -> Iterator[None]:
     """
     replaced = []
     for module in model.modules():
-        if type(module) is nn.PReLU and module.num_parameters == 1 and module.weight.device.type == "cpu":
-            module.forward = partial(one_slope, module)
-        elif type(module) is nn.BatchNorm2d and module.num_features < LINE and module.weight.device.type == "cpu":
-            module.forward = partial(narrow, module)
+        if type(module) is nn.PReLU and module.num_parameters == 1:
+            forward = one_slope
+        elif type(module) is nn.BatchNorm2d and module.num_features < LINE and module.affine and module.track_running_stats:
+            forward = narrow
         else:
             continue
-        replaced.append(module)
+        if module.weight.device.type == "cpu":
+            module.forward = partial(forward, module)
+            replaced.append(module)
     try:
         yield
     finally:

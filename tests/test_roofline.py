@@ -91,7 +91,7 @@ def test_limits_of_this_machine():
 
 
 def test_the_chain_that_starts_operators_keeps_its_numbers_from_vanishing():
-    """Once they sank to 1e-38 in it, where the start of an operator was measured three times too long on an Intel processor."""
+    """Once they sank to 1e-38 in it, where the start of an operator was measured several times too long on an Intel processor."""
     image = np.random.default_rng(0).normal(size=(1, 16, 8, 8)).astype(np.float32)
     result = deployment.compile_for_cpu(roofline.chain(), "f32", 1)(image)[0]
     assert np.allclose(np.linalg.norm(result, axis=1), np.linalg.norm(image, axis=1), rtol=1e-4)  # 100 roundings of 6e-8 each, and room

@@ -80,6 +80,12 @@ def test_fast_backward_has_the_same_values_and_gradients(channels, pixels):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
+def test_a_norm_without_weights_or_averages_stays_torchs_own():
+    network = nn.Sequential(nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4, track_running_stats=False))
+    with fast_backward(network):
+        assert not any("forward" in vars(module) for module in network)
+
+
 def test_a_seed_repeats_bit_for_bit_and_another_does_not(squares):
     samples = load(squares, "train")
     weights = []
