@@ -16,6 +16,7 @@ from torch import nn
 from anet_core import timing
 from anet_core.network import ANet
 from anet_core.peers.enet import ENet
+from anet_core.quarter import QuarterNet
 from anet_core.rewrites import optimise
 
 __all__ = [
@@ -24,7 +25,8 @@ __all__ = [
 ]
 
 PRECISIONS = ("f32", "bf16")
-STARTS = {ANet: ("detail_extraction.0", "detail_extraction.1", "detail_extraction.2"), ENet: ("initial",)}
+FIRST = ("detail_extraction.0", "detail_extraction.1", "detail_extraction.2")  # S1 of A-Net; QuarterNet's first convolution, norm and PReLU
+STARTS = {ANet: FIRST, QuarterNet: FIRST, ENet: ("initial",)}
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
 
 
@@ -130,7 +132,7 @@ def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) 
 
 
 def start(network: nn.Module) -> tuple[str, ...]:
-    """The first modules of a network, where int8 costs most of the IoU: S1 of A-Net, the initial block of ENet; of others nothing is known."""
+    """The first modules of a network, where int8 costs most of the IoU: S1 of A-Net, what QuarterNet has in its place, the initial block of ENet; of others nothing is known."""
     return STARTS.get(type(network), ())
 
 

@@ -1,9 +1,9 @@
-"""The grid: the cells of Tables II, III and IV that are to be run, the most telling first."""
+"""The grid: the cells of Tables II, III and IV that are to be run, and of our extension, the most telling first."""
 
 from dataclasses import dataclass
 
 from anet_core.records import run_name
-from anet_core.registry import ABLATION, PEERS
+from anet_core.registry import ABLATION, EXTENSIONS, PEERS
 from data_prep.dagm import CLASSES
 
 NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
@@ -37,6 +37,7 @@ GRID = [
     *(Cell("A-Net", dataset + "-random", "printed") for dataset in NEU),  # the paper's way in all it prints
     *(Cell(row, dataset) for row in ABLATION if row != "A-Net" for dataset in NEU),
     *(Cell(model, dataset) for models in (LIGHT, CLASSICAL) for model in models for dataset in NEU),
+    *(Cell(model, dataset) for model in EXTENSIONS for dataset in NEU),
     *(Cell(model, TILES) for model in ("A-Net", "UNet")),
     *(Cell(model, dataset, split_seed=k) for k in REPETITIONS for model in REPEATED for dataset in NEU),
     *(Cell(model, dataset, seed=k) for k in REPETITIONS for model in REPEATED for dataset in NEU),

@@ -1,4 +1,4 @@
-"""The networks by the paper's names: A-Net, the rows of its ablation, and the fourteen it is compared with."""
+"""The networks by name: the paper's (A-Net, the rows of its ablation, the fourteen it is compared with), and an extension of ours."""
 
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +20,7 @@ from anet_core.peers.segnet import SegNet
 from anet_core.peers.stdc import STDC
 from anet_core.peers.topformer import TopFormer
 from anet_core.peers.unet import UNet
+from anet_core.quarter import QuarterNet
 
 # Table II, top to bottom: which components a row has.
 ABLATION = {
@@ -38,11 +39,14 @@ PEERS: dict[str, Callable[[], nn.Module]] = {
     "ESNet": ESNet, "ENet": ENet, "TopFormer": TopFormer,
 }
 
-NETWORKS = PEERS | {name: partial(ANet, **components) for name, components in ABLATION.items()}
+# Not in the paper.
+EXTENSIONS: dict[str, Callable[[], nn.Module]] = {"QuarterNet": QuarterNet}
+
+NETWORKS = PEERS | EXTENSIONS | {name: partial(ANet, **components) for name, components in ABLATION.items()}
 
 
 def names() -> list[str]:
-    """The known networks, in the paper's spelling; a row of Table II is "A-Net:" and the components it has."""
+    """The known networks, the paper's in its spelling; a row of Table II is "A-Net:" and the components it has."""
     return list(NETWORKS)
 
 

@@ -49,6 +49,17 @@ def test_other_inputs_are_refused_by_their_size(shape, said):
     assert said in str(error.value)
 
 
+def test_quarternet_works_at_a_quarter_of_the_pictures_size_and_below_and_is_a_net_in_between():
+    network, sides = build("QuarterNet").eval(), []
+    for module in network.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Upsample)):
+            module.register_forward_hook(lambda module, inputs, output: sides.append(output.shape[2]))
+    network(torch.zeros(1, 3, 64, 64))
+    assert max(sides) == 16
+    between = [{key: value.shape for key, value in one.state_dict().items() if key.startswith(("semantic", "cat"))} for one in (network, ANet())]
+    assert between[0] == between[1]
+
+
 def test_receptive_fields_of_the_blocks():
     """III.C: 3x3 for Light, 5x5 for Wide, seen as the pixels that reach the middle of the output."""
     for block, width in ((LightBlock(16), 3), (WideBlock(16), 5)):

@@ -1,4 +1,4 @@
-"""One tester for the fourteen networks and A-Net."""
+"""One tester for the fourteen networks, A-Net and what extends them."""
 
 import numpy as np
 import onnxruntime
@@ -10,13 +10,13 @@ from anet_core import build, complexity, deployment, weights
 from anet_core.audit import audit, excess, printed_build, reason
 from anet_core.peers.topformer import average_pool
 from anet_core.peers.unpooling import max_positions, max_unpool
-from anet_core.registry import ABLATION, NETWORKS, PEERS
+from anet_core.registry import EXTENSIONS, PEERS
 from anet_core.training import total_loss
 
 from conftest import ROOT
 
-OTHERS = [name for name in NETWORKS if name not in ABLATION]
-NAMES = [*OTHERS, "A-Net"]
+IN_THE_PAPER = [*PEERS, "A-Net"]
+NAMES = [*IN_THE_PAPER, *EXTENSIONS]
 
 # Parameters, and true MACs at 224 and 512, of the networks as they would be trained and deployed.
 CLEAN = {
@@ -35,6 +35,7 @@ CLEAN = {
     "ENet": (335_902, 347_606_784, 1_816_068_096),
     "TopFormer": (3_005_905, 197_854_848, 990_400_512),
     "A-Net": (389_768, 326_191_040, 1_704_181_760),
+    "QuarterNet": (395_801, 255_342_528, 1_334_034_432),
 }
 
 
@@ -196,7 +197,7 @@ PRINTED = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", IN_THE_PAPER)
 def test_printed_builds_are_exact(name):
     with torch.device("meta"):
         network = printed_build(name)
@@ -212,12 +213,12 @@ def test_topformer_as_it_is_counts_less_than_printed():
 
 def test_the_audit_explains_every_printed_figure_but_the_known_ones():
     table = audit()
-    assert sorted(table["network"].unique()) == sorted([*PEERS, "A-Net"]) and len(table) == 30
+    assert sorted(table["network"].unique()) == sorted(IN_THE_PAPER) and len(table) == 30
     assert set(table.loc[~table["params_match"], "network"]) == {"BiSeNetV2", "ERFNet"}
     assert table.loc[~table["gflops_match"], ["network", "size"]].values.tolist() == [["ERFNet", 512]]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", IN_THE_PAPER)
 def test_the_causes_add_up_to_the_difference(name):
     causes = excess(name, 224)
     assert sum(causes.values()) == PRINTED[name][1] - CLEAN[name][1] and min(causes.values()) >= 0
@@ -230,5 +231,5 @@ def test_the_causes_add_up_to_the_difference(name):
 def test_readme_has_a_true_row_for_each_network():
     rows = [line.split(" | ") for line in (ROOT / "anet_core" / "peers" / "README.md").read_text().splitlines() if ".py)" in line]
     stated = {row[0].strip("| "): (row[4], row[5]) for row in rows}
-    assert stated == {name: (f"{CLEAN[name][0]:,}", f"{CLEAN[name][1] / 1e9:.3f}") for name in OTHERS}
+    assert stated == {name: (f"{CLEAN[name][0]:,}", f"{CLEAN[name][1] / 1e9:.3f}") for name in PEERS}
     assert all((ROOT / "anet_core" / "peers" / row[6].split("](")[1].rstrip(") |")).is_file() for row in rows)

@@ -12,7 +12,7 @@ import torch
 from anet_core import build, deployment, predict, records, weights
 from anet_core.blocks import CatBlock, DownBlock, LightBlock, SegHead, UpBlock, WideBlock
 from anet_core.dataset import Samples
-from anet_core.registry import ABLATION
+from anet_core.registry import ABLATION, EXTENSIONS
 from anet_core.rewrites import REWRITES, optimise
 from anet_core.training import evaluate
 from conftest import ROOT
@@ -62,7 +62,7 @@ def difference(one, other, size=(96, 160), dtype=torch.float32):
     return float((a - b).abs().max() / a.std())
 
 
-@pytest.mark.parametrize("name", ABLATION)
+@pytest.mark.parametrize("name", [*ABLATION, *EXTENSIONS])
 def test_rewritten_networks_compute_the_same(name):
     """In float64 nothing but rounding is left, so the functions are the same; in float32 there is more rounding."""
     plain = as_if_trained(name)

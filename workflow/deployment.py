@@ -24,10 +24,11 @@ from anet_core.dataset import Samples, load
 from anet_core.grid import LIGHT, NEU
 from anet_core.inference import to_input
 from anet_core.metrics import confusion, iou_pooled
+from anet_core.registry import EXTENSIONS
 from anet_core.rewrites import REWRITES
 from anet_core.run import hold_back
 from data_prep import locate
-from fig7 import REWRITTEN, SIZE, WITHOUT_HEAD, pictures, trained, weights_of
+from fig7 import REWRITABLE, REWRITTEN, SIZE, pictures, trained, weights_of
 
 THREADS = sorted({1, os.cpu_count()})
 BATCH = 100  # pictures that a round of the throughput sends through
@@ -51,9 +52,10 @@ def profiles(iterations: int) -> pd.DataFrame:
 
 
 def rewrites(iterations: int) -> pd.DataFrame:
-    """Latency of A-Net with one rewrite more each, without its seg head, and of ENet, which takes as long untrained."""
+    """Latency of A-Net with one rewrite more each, of the other rewritten ones, and of ENet, which takes as long untrained."""
     image = picture()
-    others = {WITHOUT_HEAD + REWRITTEN: deployment.optimise(trained("neu-inclusion", WITHOUT_HEAD)), "ENet": build("ENet").eval()}
+    others = {name + REWRITTEN: deployment.optimise(trained("neu-inclusion", name)) for name in REWRITABLE if name != "A-Net"}
+    others["ENet"] = build("ENet").eval()
     networks = dict(steps(trained("neu-inclusion"))) | others
     exported = {name: deployment.to_openvino(network, SIZE) for name, network in networks.items()}
     tables = []
@@ -86,13 +88,13 @@ def steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def precisions(iterations: int) -> pd.DataFrame:
-    """IoU on the test pictures and latency of each precision, on all threads, of A-Net and of the light networks whose weights are here."""
+    """IoU on the test pictures and latency of each precision, on all threads, of the rewritten networks and of the light ones whose weights are here."""
     tables = []
     for dataset in NEU:
         calibration, _, test = samples(dataset, iterations)
         image = to_input(test.images[0])
         requests = {("A-Net", "f32"): request(deployment.to_openvino(trained(dataset), SIZE), "f32", max(THREADS), image)}
-        for name in ("A-Net", WITHOUT_HEAD, *LIGHT):
+        for name in (*REWRITABLE, *LIGHT):
             if not weights_of(dataset, name).is_file():
                 continue
             network = deployment.optimise(trained(dataset, name))
@@ -112,7 +114,7 @@ def precisions(iterations: int) -> pd.DataFrame:
 
 
 def parts(iterations: int) -> pd.DataFrame:
-    """IoU with one part of A-Net alone in int8, the rest in f32, and of A-Net and ENet but for their starts.
+    """IoU with one part of A-Net alone in int8, the rest in f32, and of A-Net, QuarterNet and ENet but for their starts.
 
     On training pictures that the ranges were not taken from: what stays floating is chosen by this table, and the test pictures
     choose nothing. The networks were trained on these pictures.
@@ -120,7 +122,7 @@ def parts(iterations: int) -> pd.DataFrame:
     dataset = NEU[0]  # on the others int8 costs nothing, see the table of precisions
     calibration, held, _ = samples(dataset, iterations)
     image, tables = to_input(held.images[0]), []
-    for name in ("A-Net", "ENet"):
+    for name in ("A-Net", *EXTENSIONS, "ENet"):
         network = deployment.optimise(trained(dataset, name))
         exported = deployment.to_openvino(network, SIZE)
         floating = {"everything": (), "everything but the start": deployment.start(network)}

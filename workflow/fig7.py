@@ -1,9 +1,9 @@
-"""Fig. 7 again: the latency of the eight networks on this machine, and of A-Net rewritten, with its seg head and without.
+"""Fig. 7 again: the latency of the eight networks on this machine, and of ours rewritten: A-Net with its seg head and without, QuarterNet.
 
     python workflow/fig7.py                      a quick look
     python workflow/fig7.py --iterations 5000    as often as the paper
 
-Writes results/timing/MACHINE.csv. A-Net has trained weights; the others are as initialised, which takes as long.
+Writes results/timing/MACHINE.csv. A-Net and QuarterNet have trained weights; the others are as initialised, which takes as long.
 """
 
 import argparse
@@ -25,21 +25,23 @@ from torch import nn
 
 from anet_core import build, deployment, records, timing, weights
 from anet_core.paper import table
+from anet_core.registry import EXTENSIONS
 from anet_core.timing import BURST
 from data_prep import synthetic
 
 SIZE = 224
 WITHOUT_HEAD = "A-Net:light+wide+jump"  # the row of Table II without the seg head, which works at the full size of the picture
+REWRITABLE = ("A-Net", WITHOUT_HEAD, *EXTENSIONS)
 REWRITTEN = ", rewritten"  # behind the name of a network
 OTHER_RUNTIMES = 5  # times fewer iterations for onnxruntime and torch, which are several times slower
 
 
 def networks() -> dict[str, nn.Module]:
-    """The networks of Fig. 7, and A-Net rewritten, with its seg head and without."""
+    """The networks of Fig. 7, and ours rewritten."""
     torch.manual_seed(0)
     models = {name: build(name).eval() for name in table("fig7_cpu_fps")["method"] if name != "A-Net"}
     models["A-Net"] = trained("neu-inclusion")
-    return models | {name + REWRITTEN: deployment.optimise(trained("neu-inclusion", name)) for name in ("A-Net", WITHOUT_HEAD)}
+    return models | {name + REWRITTEN: deployment.optimise(trained("neu-inclusion", name)) for name in REWRITABLE}
 
 
 def trained(dataset: str, model: str = "A-Net") -> nn.Module:
