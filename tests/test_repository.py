@@ -89,6 +89,13 @@ def test_the_table_of_contents_lists_every_page():
     assert sorted(listed) == sorted(pages)
 
 
+def test_every_file_of_the_package_has_its_place():
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("## Find your way")[1].split("\n## ")[0].split("|---|")[1]
+    package = ROOT / "anet_core"
+    files = [path.stem for path in package.glob("[!_]*.py")] + [f"{path.parent.name}/" for path in package.glob("*/*.py")]
+    assert sorted(re.findall(r"`([a-z_0-9]+/?)`", table)) == sorted(set(files))
+
+
 def test_book_finds_its_settings():
     for name in ("_config.yml", "_toc.yml"):
         assert (ROOT / "book" / name).resolve() == ROOT / name
