@@ -11,6 +11,7 @@ import numpy as np
 
 from anet_core import records, subject
 from anet_core.statistics import bootstrap_iou_pooled
+from anet_core.weights import short_name
 from data_prep import catalogue, neu
 from data_prep.audit import leaked, read_overlaps
 from data_prep.format import sha256
@@ -27,9 +28,10 @@ def card(record: dict, weights: Path) -> str:
         weights: the file of its weights.
     """
     name = records.run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
-    default = name == records.run_name("A-Net", record["dataset"], "tuned")
+    default = name == records.run_name(record["model"], record["dataset"], "tuned")
     ours = weights.is_relative_to(records.RESULTS)
-    called = record["dataset"] if ours and default else weights.relative_to(records.RESULTS.parent) if ours else weights
+    short = short_name(record["dataset"], record["model"])
+    called = short if ours and default else weights.relative_to(records.RESULTS.parent) if ours else weights
     owners = sources(record["dataset"])
     return "\n".join([
         f"# {record['model']} on {record['dataset']}", "",

@@ -241,8 +241,8 @@ def parser() -> argparse.ArgumentParser:
     weights = argparse.ArgumentParser(add_help=False)
     weights.add_argument(
         "--weights", default="neu-inclusion", metavar="NAME",
-        help="the data set whose A-Net it is, or a .safetensors file; predict also takes an .xml file that export wrote "
-             "(default: %(default)s)",
+        help="the data set whose A-Net it is, with :NETWORK behind it another network trained on it, or a .safetensors file; predict "
+             "also takes an .xml file that export wrote (default: %(default)s)",
     )
     threads = argparse.ArgumentParser(add_help=False)
     threads.add_argument("--threads", type=positive, help="of the CPU (default: all; bench: one, and all)")

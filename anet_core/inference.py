@@ -98,8 +98,9 @@ def weights_file(name: str | Path, folder: Path = records.RESULTS / "weights") -
     """The file of trained weights that a name means.
 
     Args:
-        name: a path that ends in .safetensors, or in .xml, of a file that ``anet export`` wrote; or a data set's name: the
-            A-Net trained on it by the protocol ``tuned``, on split 0 with seed 0.
+        name: a path that ends in .safetensors, or in .xml, of a file that ``anet export`` wrote; or a data set's name, as
+            "neu-inclusion", with ":" and the network's behind it where that is not A-Net: the one trained on it by the protocol
+            ``tuned``, on split 0 with seed 0.
         folder: of the weights that come with the repository.
 
     Raises:
@@ -107,9 +108,11 @@ def weights_file(name: str | Path, folder: Path = records.RESULTS / "weights") -
     """
     if str(name).endswith((".safetensors", ".xml")):
         return Path(name)
-    path = folder / f"{records.run_name('A-Net', str(name), 'tuned')}.safetensors"
+    dataset, _, model = str(name).partition(":")
+    path = folder / f"{records.run_name(model or 'A-Net', dataset, 'tuned')}.safetensors"
     if not path.is_file():
-        ending = path.name.removeprefix(str(name))
-        known = ", ".join(sorted(other.name.removesuffix(ending) for other in folder.glob(f"*{ending}"))) or "none"
+        ending = path.name.rsplit("--", 3)[1:]
+        files = (file.name.rsplit("--", 4) for file in folder.glob("*.safetensors"))
+        known = ", ".join(sorted(weights.short_name(*parts[:2]) for parts in files if parts[2:] == ending)) or "none"
         raise FileNotFoundError(f"there are no weights for {str(name)!r}; known: {known}; or give the path of a .safetensors file.")
     return path

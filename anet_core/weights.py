@@ -18,6 +18,11 @@ def save(model: nn.Module, name: str, path: Path) -> None:
     os.replace(temporary, path)
 
 
+def short_name(dataset: str, model: str) -> str:
+    """What ``anet --weights`` calls a network as it was trained by the protocol ``tuned``, on split 0 with seed 0; see ``inference.weights_file``."""
+    return dataset if model == "A-Net" else f"{dataset}:{model}"
+
+
 def load(path: Path) -> nn.Module:
     """The network that a weights file holds, in evaluation mode.
 

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from anet_core import build, deployment, weights
+from anet_core import build, deployment, records, weights
 from anet_core.command import main
 from anet_core.dataset import read_image, read_mask
 from anet_core.defects import overlay
@@ -27,7 +27,7 @@ from anet_core.prediction import pad_amounts, predict
 from anet_core.protocol import PROTOCOLS, QUICK
 from data_prep import synthetic
 
-from conftest import draw
+from conftest import ROOT, draw
 
 SMALL = ["--tile", "64", "--overlap", "16", "--threads", "1"]  # one small network to compile for all that is cut
 
@@ -123,6 +123,12 @@ def test_a_folder_that_cannot_be_written(place, pictures, capsys):
     assert re.fullmatch(r".*file\S* cannot be written to \(.*\); give another --out.\n", capsys.readouterr().err)
 
 
+def test_the_short_name_of_weights_is_that_of_their_card():
+    for card in (records.RESULTS / "weights").glob("*.md"):
+        name = re.search("--weights ([^ ]+) --out", card.read_text()).group(1)
+        assert weights_file(name) == card.with_suffix(".safetensors") or ROOT / name == card.with_suffix(".safetensors")
+
+
 def test_weights_that_are_none(tmp_path, capsys):
     whole = weights_file("neu-inclusion")
     (tmp_path / "cut.safetensors").write_bytes(whole.read_bytes()[:-1000])
@@ -139,6 +145,7 @@ def test_weights_that_are_none(tmp_path, capsys):
         tmp_path / "short.xml": ".*short.xml and the .bin beside it are not a whole model of OpenVINO; export the network again.",
         tmp_path / "sum.xml": ".*sum.xml is not of a network from a picture to a mask; give a file that anet export wrote.",
         "bolts": "there are no weights for 'bolts'; known: .*neu-inclusion, .*; or give the path of a .safetensors file.",
+        "neu-inclusion:B-Net": "there are no weights for 'neu-inclusion:B-Net'; known: .*neu-inclusion:A-Net-light.wide.jump, .*",
         tmp_path / "gone.safetensors": ".*gone.safetensors does not exist; .*",
         tmp_path / "cut.safetensors": ".*cut.safetensors is not a whole safetensors file .*",
         tmp_path / "other.safetensors": ".*other.safetensors says it holds A-Net, but its tensors are another network's.",
