@@ -18,7 +18,7 @@ def dice_loss(logits: Tensor, mask: Tensor, reduction: str) -> Tensor:
             written; "batch", the sums run over all pixels of the batch.
 
     Returns:
-        A scalar in [0, 1]. With epsilon > 0 it is 0 for an empty mask predicted empty.
+        A scalar in [0, 1]. Of an empty mask it is sum(p^2) / (sum(p^2) + epsilon): near 0 only where sum(p^2) is far below epsilon.
 
     Raises:
         ValueError: for another reduction.

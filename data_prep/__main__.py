@@ -59,7 +59,7 @@ def audit(options: argparse.Namespace) -> int:
     """Look for leaks between training and test, odd masks and odd pictures; 1 if there is a fault."""
     from data_prep.audit import main
 
-    return main(options.folder, search=not options.no_overlaps)
+    return main(catalogue.locate(options.dataset), search=not options.no_overlaps)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     split(one)
 
     one = command(audit)
-    one.add_argument("folder", type=Path)
+    one.add_argument("dataset", help="a name, looked for under ANET_DATA, or a folder")
     one.add_argument("--no-overlaps", action="store_true", help="leave the search for overlaps out, which takes minutes")
 
     options = parser.parse_args(arguments)

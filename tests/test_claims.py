@@ -267,6 +267,11 @@ def test_speeds_come_from_the_timings(tmp_path):
     assert judge(evidence, "above fps/linux A-Net ENet|ERFNet").verdict == CONFIRMED
     assert judge(evidence, "times fps/linux A-Net ERFNet").verdict == REFUTED  # 1.7 times
     assert judge(evidence, "above fps/linux A-Net light").verdict == NOT_RUN
+    assert judge(evidence, "value fps/windows A-Net", "224.3").verdict == NOT_RUN
+    for name, ahead in (("other", 2), ("third", 1.1)):  # on each machine A-Net as much faster than there
+        (tmp_path / "timing" / f"{name}.csv").write_text(path.read_text().replace("A-Net,f32,2,200", f"A-Net,f32,2,{round(200 * ahead)}"))
+    lead = judge(Evidence(tmp_path), "above fps/linux A-Net ENet")
+    assert (lead.low, lead.ours, lead.high, lead.verdict) == (20, 40, 220, CONFIRMED)
     path.write_text("network,fps\nA-Net,100\n")
     with pytest.raises(ValueError, match="somewhere.csv lacks the columns precision, runtime, threads"):
         Evidence(tmp_path)

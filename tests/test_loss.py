@@ -45,8 +45,10 @@ def test_finite_where_the_sigmoid_saturates(logit):
     assert loss.isfinite() and logits.grad.isfinite().all()
 
 
-def test_empty_mask_predicted_empty_costs_nothing():
-    assert segmentation_loss(torch.full((2, 1, 8, 8), -50.0), torch.zeros(2, 1, 8, 8), "image") < 1e-9
+def test_empty_mask_costs_nothing_once_the_squared_probabilities_are_far_below_epsilon():
+    empty = torch.zeros(2, 1, 224, 224)
+    assert segmentation_loss(empty - 50, empty, "image") < 1e-9
+    assert dice_loss(torch.full_like(empty, 0.01).logit(), empty, "image") > 0.8
 
 
 def test_half_precision_is_summed_in_float32():

@@ -1,9 +1,9 @@
-"""How the protocol "tuned" was chosen: short runs on training images, tested on 50 of them held back.
+"""The learning rates that the protocol "tuned" was chosen from: short runs on training images, tested on 50 of them held back.
 
     python workflow/tune.py
 
-The test images play no part. Each run is recorded in results/tuning/runs; the book's protocol chapter
-shows them.
+Whole surfaces are held back, and the test images play no part. The choice itself was made on images held back by chance
+(results/tuning/by-chance). Each run is recorded in results/tuning/runs; the book's protocol chapter shows both.
 """
 
 from dataclasses import replace

@@ -25,12 +25,13 @@ TOLERANCE = 0.01  # of a count that misses the last printed digit
 COMPETITIVE = 1.0  # points of IoU that a "competitive" network may lack
 SEVERAL = 2.0  # at least, in "several times faster"
 GROUPS = {"light": LIGHT, "classical": CLASSICAL, "all": (*CLASSICAL, *LIGHT)}  # Table III without A-Net
-ABSENT = {"dagm": "no copy of DAGM could be had", "mcsd": "MCSD-seg was never published", "fps": "no timing is recorded"}
+ABSENT = {"dagm": "no copy of DAGM could be had", "mcsd": "MCSD-seg was never published", "windows": "no machine was timed under Windows",
+          "fps": "no timing is recorded"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict with ours and its 95 % interval; of a comparison, the lead over the strongest rival.
+    """A verdict with ours and its interval, see ``evidence.interval``; of a comparison, the lead over the strongest rival.
 
     ``tables``: True where the paper's own tables bear the claim out, else what they say instead; None for nothing.
     ``effects``: of an order of IoUs, the standardised size of the lead over each rival that was run.

@@ -17,6 +17,7 @@ from anet_core.registry import build
 from anet_core.standings import runs_by_network
 from anet_core.statistics import RESAMPLES, bootstrap, effect_size
 
+MACHINES = "machine"  # what the rows of a speed are
 C, M, F = 32, 8, 112  # III.C's example: channels, bottleneck, height and width of the features
 BLOCKS = {
     "Light": lambda: LightBlock(C), "Wide": lambda: WideBlock(C),
@@ -51,13 +52,14 @@ class Evidence:
 
     def __init__(self, results: Path) -> None:
         self.records = records.read_all(results / "runs")
-        self.machines = pd.DataFrame([pictures_a_second(path) for path in sorted((results / "timing").glob("*.csv"))])
+        machines = [pictures_a_second(path) for path in sorted((results / "timing").glob("*.csv"))]
+        self.speeds = {"fps/linux": pd.DataFrame(machines).rename_axis(MACHINES)}  # none was timed under Windows
 
     def estimate(self, quantity: str, networks: Iterable[str], protocol: str = "tuned") -> pd.DataFrame:
-        """A column for each network that was run or counted: ours in row 0, below it what might as well have come out.
+        """A column for each network that was run or counted: what ``interval`` takes.
 
-        Of an IoU these are draws of runs and surfaces, the same for all networks; of a speed, the machines, their median
-        above them. A count stands alone.
+        Of an IoU ours in row 0, below it draws of runs and surfaces, the same for all networks; of a speed, a row a machine; of a
+        count, one row.
 
         Args:
             quantity: as in ``counted``, or "iou/DATASET", "iou/neu" (mean of three sets), "fps/windows", "fps/linux".
@@ -67,8 +69,8 @@ class Evidence:
             sets = sets_of(quantity)
             return (sum(self.ious(dataset, networks, protocol) for dataset in sets) / len(sets)).dropna(axis=1)
         if kind == "fps":
-            speeds = self.machines[[name for name in networks if name in self.machines]].dropna(axis=1)
-            return pd.concat([speeds.median().to_frame().T, speeds], ignore_index=True)
+            speeds = self.speeds.get(quantity, pd.DataFrame())
+            return speeds[[name for name in networks if name in speeds]].dropna(axis=1)
         return pd.DataFrame({name: [counted(quantity, name)] for name in networks})
 
     def ious(self, dataset: str, networks: Iterable[str], protocol: str) -> pd.DataFrame:
@@ -112,7 +114,12 @@ def pictures_a_second(path: Path) -> pd.Series:
 
 
 def interval(values: pd.Series, comparisons: int = 1) -> tuple[float, float, float]:
-    """Row 0, and the 95 % interval of the rows below: of several comparisons, that of all of them together (Bonferroni)."""
+    """Row 0, and the 95 % interval of the rows below: of several comparisons, that of all of them together (Bonferroni).
+
+    Of machines, which are few, the median, the least and the greatest.
+    """
+    if values.index.name == MACHINES:
+        return float(values.median()), float(values.min()), float(values.max())
     ours, *others = values
     low, high = np.percentile(others, (2.5 / comparisons, 100 - 2.5 / comparisons)) if others else (ours, ours)
     return float(ours), float(low), float(high)
