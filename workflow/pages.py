@@ -47,6 +47,7 @@ PAGES: dict[str, tuple[str, dict]] = {
     "deployment": ("deployment", {}),
     "quantisation": ("quantisation", {}),
     **{f"{name}-{one}": (name, {"machine": one}) for one in OTHER_MACHINES for name in ("timing", "deployment", "quantisation")},
+    "quarter": ("quarter", {}),
     "your_data": ("your_data", {}),
 }
 
