@@ -24,7 +24,6 @@ from anet_core.dataset import Samples, load
 from anet_core.grid import LIGHT, NEU
 from anet_core.inference import to_input
 from anet_core.metrics import confusion, iou_pooled
-from anet_core.registry import EXTENSIONS
 from anet_core.rewrites import REWRITES
 from anet_core.run import hold_back
 from data_prep import locate
@@ -122,7 +121,7 @@ def parts(iterations: int) -> pd.DataFrame:
     dataset = NEU[0]  # on the others int8 costs nothing, see the table of precisions
     calibration, held, _ = samples(dataset, iterations)
     image, tables = to_input(held.images[0]), []
-    for name in ("A-Net", *EXTENSIONS, "ENet"):
+    for name in ("A-Net", "QuarterNet", "ENet"):
         network = deployment.optimise(trained(dataset, name))
         exported = deployment.to_openvino(network, SIZE)
         floating = {"everything": (), "everything but the start": deployment.start(network)}
