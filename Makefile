@@ -61,7 +61,7 @@ test-rest:
 	pytest -q --nbval notebooks/
 
 clean:  ## remove what is built and the records of quick runs
-	rm -rf book/_build results/checkpoints results/tuning/checkpoints results/*/*--quick--*
+	rm -rf book/_build results/*/*--quick--*
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or later is needed, this is ' + sys.version.split()[0])"

@@ -23,7 +23,7 @@ Figure._repr_pretty_ = lambda figure, printer, cycle: printer.text(describe(figu
 
 
 def loss_curves(records: list[dict], of: str = "protocol") -> Axes:
-    """Training loss (Eq. 6) of runs, a running mean over 25 iterations, one line for each value of the key ``of``."""
+    """Training loss of runs (Eq. 6, and where a network has training heads theirs), a running mean over 25 iterations, one line for each value of the key ``of``."""
     curves = pd.concat([
         pd.DataFrame({
             "iteration": np.arange(1, len(record["losses"]) + 1),

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from conftest import ROOT, draw
 
 sys.path.insert(0, str(ROOT / "workflow"))
 from clean import CHECKED, source, without_traces  # noqa: E402
-from pages import PAGES, needs_data  # noqa: E402
+from pages import PAGES, READS, needs_data  # noqa: E402
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGE_FILES = sorted((ROOT / "book").glob("*.ipynb"))
@@ -62,6 +63,15 @@ def test_every_page_is_committed_executed_and_clean():
         assert all(cell.execution_count for cell in cells), f"{path.name} holds a cell that was not run"
         assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"], f"{path.name} holds an error"
         assert without_traces(nbformat.from_dict(notebook.copy())) == notebook
+
+
+def test_what_pages_read_is_known():
+    """A page of a notebook that reads results and is not said to would not be made again when they change."""
+    assert READS.keys() == {notebook for notebook, _ in PAGES.values()}
+    reading = re.compile(r"records\.read|runs_by_network|measurements\.|timing\.(recorded|machines)|ledger\(")
+    for notebook, patterns in READS.items():
+        code = "".join(cell.source for cell in nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells)
+        assert bool(patterns) == bool(reading.search(code)), notebook
 
 
 def test_pages_follow_their_notebooks():

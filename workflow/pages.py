@@ -51,6 +51,16 @@ PAGES: dict[str, tuple[str, dict]] = {
     "your_data": ("your_data", {}),
 }
 
+# Notebook -> what it reads of results/, as shell patterns, whose * goes through folders.
+READS: dict[str, tuple[str, ...]] = {
+    "ablation": ("runs/{dataset}--*",), "comparison": ("runs/{dataset}--*",),
+    "audit": ("runs/{dataset}*--A-Net--tuned--split0-*",), "relabelling": ("runs/{dataset}*--A-Net--*--split0-*",),
+    "protocol": ("runs/neu-inclusion*--A-Net--*--split0-*", "study/*", "tuning/*"), "runs": ("runs/*",), "claims": ("*",),
+    "complexity_audit": ("runs/*",), "timing": ("timing/*", "deployment/*--training.csv", "runs/*"),
+    "deployment": ("deployment/*", "runs/*"), "quantisation": ("deployment/*",), "quarter": ("deployment/*", "runs/*", "tuning/*"),
+    "dataset": (), "network": (), "blocks": (), "paper_tables": (), "your_data": (),
+}
+
 
 def execute(page: str) -> None:
     """Run a page's notebook and write the page, whole or not at all."""
