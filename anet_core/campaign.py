@@ -232,7 +232,8 @@ def status(cells: list[Cell], results: Path, device: str) -> None:
         if wrong := changed(folder):
             print(f"faulty   {wrong}")
     for path in sorted(results.glob("*/*.tmp")):
-        if not any(states[cell] == "running" and path.name.startswith(f"{cell.name}.") for cell in cells):
+        owners = (cell for cell in GRID if path.name.startswith(f"{cell.name}."))  # not only of the cells that were asked for
+        if not any(state(cell, results) == "running" for cell in owners):
             print(f"faulty   {path} was cut short while it was written; delete it, it counts for nothing.")
 
 

@@ -203,6 +203,17 @@ def test_a_full_disk(one_record, capsys):
     assert f"faulty   {cut} was cut short" in capsys.readouterr().out
 
 
+def test_what_another_worker_is_writing_is_not_called_cut_short(one_record, capsys):
+    other = Cell("A-Net", "squares", "quick", seed=1)
+    (one_record / "checkpoints").mkdir(exist_ok=True)
+    (one_record / "checkpoints" / f"{other.name}.pt.tmp").write_bytes(b"half")
+    with campaign.claim(other, one_record):
+        call("status", "--only", CELL.name, results=one_record)
+    assert "faulty   " not in capsys.readouterr().out
+    call("status", "--only", CELL.name, results=one_record)
+    assert "was cut short" in capsys.readouterr().out
+
+
 def test_export_and_import(one_record, tmp_path, capsys):
     archive, elsewhere = tmp_path / "runs.tar", tmp_path / "elsewhere"
     assert call("export", str(archive), results=one_record) == 0
