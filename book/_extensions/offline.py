@@ -39,8 +39,16 @@ def repair_pages(app: Sphinx, error: Exception | None) -> None:
                 page.write_text(text)
 
 
+def leave_out_maps(app: Sphinx, error: Exception | None) -> None:
+    """The source maps of the theme: more than a megabyte that only its makers look at."""
+    if error is None and app.builder.format == "html":
+        for path in Path(app.outdir, "_static").rglob("*.map"):
+            path.unlink()
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("config-inited", add_mathjax)
     app.connect("html-page-context", leave_out_thebe, priority=900)
     app.connect("build-finished", repair_pages)
+    app.connect("build-finished", leave_out_maps)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
