@@ -132,7 +132,7 @@ def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) 
 
 
 def start(network: nn.Module) -> tuple[str, ...]:
-    """The first modules of a network, where int8 costs most of the IoU: S1 of A-Net, what QuarterNet has in its place, the initial block of ENet; of others nothing is known."""
+    """The first modules of a network, where int8 costs most of the IoU: those of STARTS; of other networks nothing is known."""
     return STARTS.get(type(network), ())
 
 

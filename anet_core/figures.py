@@ -23,7 +23,10 @@ Figure._repr_pretty_ = lambda figure, printer, cycle: printer.text(describe(figu
 
 
 def loss_curves(records: list[dict], of: str = "protocol") -> Axes:
-    """Training loss of runs (Eq. 6, and where a network has training heads theirs), a running mean over 25 iterations, one line for each value of the key ``of``."""
+    """Training loss of runs, a running mean over 25 iterations, one line for each value of the key ``of``.
+
+    It is Eq. 6, to which networks with training heads add the losses of these.
+    """
     curves = pd.concat([
         pd.DataFrame({
             "iteration": np.arange(1, len(record["losses"]) + 1),

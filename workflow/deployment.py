@@ -87,7 +87,7 @@ def steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def precisions(iterations: int) -> pd.DataFrame:
-    """IoU on the test pictures and latency of each precision, on all threads, of the rewritten networks and of the light ones whose weights are here."""
+    """IoU on the test pictures and latency of each precision, on all threads, of the rewritten and the light networks whose weights are here."""
     tables = []
     for dataset in NEU:
         calibration, _, test = samples(dataset, iterations)
