@@ -120,6 +120,7 @@ def require_folder(folder: Path) -> None:
 def export(options: argparse.Namespace) -> int:
     """Write a trained network as a file for another runtime.
 
+    A file for OpenVINO takes the picture itself, one for ONNX its values scaled; what is printed says how.
     Files hold f32, or for OpenVINO int8, whose ranges are taken from pictures: give some like those that the network will see.
     bf16 is what a runtime computes in, and is chosen where the file is loaded.
     """
@@ -129,6 +130,7 @@ def export(options: argparse.Namespace) -> int:
 
     from anet_core import deployment
     from anet_core.inference import load
+    from anet_core.prediction import HALF
 
     out = options.out
     if out.suffix != ENDINGS[options.format] or out.is_dir():
@@ -145,9 +147,13 @@ def export(options: argparse.Namespace) -> int:
         model = deployment.to_openvino(network, options.size)
         if pictures is not None:
             model = deployment.quantise(model, pictures, deployment.start(network))
-        ov.save_model(model, out, compress_to_fp16=False)
+        ov.save_model(deployment.from_picture(model), out, compress_to_fp16=False)
     height, width = options.size
-    print(f"{out}: from float32 (1, 3, {height}, {width}), each value / 127.5 - 1, to one logit a pixel, above 0 for a defect")
+    taken = {
+        "onnx": f"float32 (1, 3, {height}, {width}), each value / {HALF} - 1",
+        "openvino": f"the picture, uint8 (1, {height}, {width}, 3)",
+    }
+    print(f"{out}: from {taken[options.format]}, to one logit a pixel, above 0 for a defect")
     return 0
 
 
@@ -167,7 +173,8 @@ def calibration(folder: Path, size: tuple[int, int]) -> "np.ndarray":
 def bench(options: argparse.Namespace) -> int:
     """Time a trained network on this machine, in every precision that it computes natively.
 
-    Latency of one picture through OpenVINO in milliseconds (median, 5th and 95th percentile), and pictures a second at the median.
+    Latency from a picture in memory to its logits, through OpenVINO, in milliseconds (median, 5th and 95th percentile), and pictures a
+    second at the median.
     The variants take turns of several pictures. Where the 95th percentile is far from the median, other work disturbed the measurement.
     int8 is as "anet export" writes it, but with ranges taken from noise, which the time does not depend on; what stays floating in it
     is computed in the fastest floating precision.
@@ -175,13 +182,16 @@ def bench(options: argparse.Namespace) -> int:
     import numpy as np
 
     from anet_core import deployment, timing
-    from anet_core.inference import load
+    from anet_core.inference import load, to_input
 
     network = load(options.weights)
     model = deployment.to_openvino(network, options.size)
-    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, *options.size)).astype(np.float32)
-    quantised = deployment.quantise(model, image, deployment.start(network))
-    variants = {precision: (model, precision) for precision in deployment.native_precisions()}
+    picture = np.random.default_rng(0).integers(0, 256, (*options.size, 3), np.uint8)
+    whole, quantised = (
+        deployment.from_picture(one) for one in (model, deployment.quantise(model, to_input(picture), deployment.start(network)))
+    )
+    image = picture[None]
+    variants = {precision: (whole, precision) for precision in deployment.native_precisions()}
     variants["int8"] = quantised, deployment.fastest(quantised, options.threads or os.cpu_count(), image)
     functions = {
         (precision, threads): deployment.runner(deployment.compile_for_cpu(*variant, threads), image)

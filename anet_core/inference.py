@@ -45,9 +45,10 @@ class Segmenter:
         path = weights_file(name)
         if path.suffix == ".xml":
             exported = deployment.read(path)
-            side, self.exported = max(exported.input(0).shape[2:]), partial(deployment.resized, exported)
+            side, self.exported = max(exported.input(0).shape[1:3]), partial(deployment.resized, exported)
         else:
-            side, self.exported = subject.side(path.name.split("--")[0]), partial(deployment.to_openvino, load(path))
+            network, side = load(path), subject.side(path.name.split("--")[0])
+            self.exported = lambda size: deployment.from_picture(deployment.to_openvino(network, size))
         tile = tile or side or TILE
         require_tiles(tile, overlap)
         if precision not in deployment.native_precisions():
@@ -60,16 +61,16 @@ class Segmenter:
         return self.timed(image)[0]
 
     def timed(self, image: np.ndarray) -> tuple[np.ndarray, float]:
-        """The mask of a picture, and the milliseconds of the network alone, summed over its tiles.
+        """The mask of a picture, and the milliseconds of the network, summed over its tiles.
 
-        Reading the picture, scaling its values, compiling the network for a new size and joining the tiles are not in them.
+        Reading the picture, compiling the network for a new size and joining the tiles are not in them.
         """
         require_pictures(image, dimensions=(3,))
         milliseconds = 0.0
 
         def logits(part: np.ndarray) -> np.ndarray:
             nonlocal milliseconds
-            model, pixels = self.compiled(part.shape[:2]), to_input(part)
+            model, pixels = self.compiled(part.shape[:2]), np.ascontiguousarray(part)[None]
             started = time.perf_counter()
             output = model(pixels)[0]
             milliseconds += 1000 * (time.perf_counter() - started)
@@ -80,7 +81,7 @@ class Segmenter:
     def compile(self, size: tuple[int, int]) -> ov.CompiledModel:
         """The network compiled for pictures of this height and width."""
         model = deployment.compile_for_cpu(self.exported(size), self.precision, self.threads)
-        model(np.zeros((1, 3, *size), np.float32))  # the first call also takes memory, which is not to be timed
+        model(np.zeros((1, *size, 3), np.uint8))  # the first call also takes memory, which is not to be timed
         return model
 
 

@@ -6,11 +6,12 @@ from torch import Tensor, nn
 
 MULTIPLE = 32  # the network halves the resolution five times
 THRESHOLD = 0.5  # on the probability; 0 on the logit
+HALF = 127.5  # of the range of a value of 8 bits
 
 
 def normalise(images: Tensor) -> Tensor:
     """What every network sees: uint8 (N, 3, H, W) to float32 in [-1, 1]. The paper gives no normalisation."""
-    return images.float() / 127.5 - 1
+    return images.float() / HALF - 1
 
 
 def pad_amounts(height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -206,10 +206,14 @@ def test_an_exported_file_computes_the_same(form, name, tmp_path, capsys):
     weights.save(network, "A-Net:none", tmp_path / "none.safetensors")
     chosen = ["--weights", str(tmp_path / "none.safetensors"), "--size", "64x96"]
     assert main(["export", "--format", form, *chosen, "--out", str(path)]) == 0
-    assert capsys.readouterr().out.startswith(f"{path}: from float32 (1, 3, 64, 96), each value / 127.5 - 1, to one logit a pixel")
-    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, 64, 96)).astype(np.float32)
+    whole = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    image = to_input(whole)
     with torch.inference_mode():
         expected = network(torch.from_numpy(image)).numpy()
+    taken, image = {
+        "onnx": ("float32 (1, 3, 64, 96), each value / 127.5 - 1", image), "openvino": ("the picture, uint8 (1, 64, 96, 3)", whole[None]),
+    }[form]
+    assert capsys.readouterr().out.startswith(f"{path}: from {taken}, to one logit a pixel")
     if form == "openvino":  # predict takes the file, for pictures of other sizes too
         from_file, from_weights = (Segmenter(file, threads=1) for file in (path, tmp_path / "none.safetensors"))
         picture = np.random.default_rng(0).integers(0, 255, (60, 50, 3), np.uint8)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from anet_core import build, deployment, timing
+from anet_core.inference import to_input
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,15 @@ def exported(network):
 def test_openvino_computes_the_same(exported, image, logits):
     model = deployment.compile_for_cpu(exported, "f32", threads=1)
     assert np.abs(model(image)[0] - logits).max() < 1e-4
+
+
+def test_a_model_that_takes_the_picture_scales_it_itself(network, exported):
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(to_input(picture))).numpy()
+    model = deployment.compile_for_cpu(deployment.from_picture(exported), "f32", threads=1)
+    assert np.abs(model(picture[None])[0] - expected).max() < 1e-4
+    assert exported.input(0).shape == [1, 3, 64, 64]  # that one still takes what the network takes
 
 
 def test_the_precision_asked_for_is_the_one_used(exported):

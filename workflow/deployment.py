@@ -24,9 +24,10 @@ from anet_core.dataset import Samples, load
 from anet_core.grid import LIGHT, NEU
 from anet_core.inference import to_input
 from anet_core.metrics import confusion, iou_pooled
+from anet_core.prediction import HALF
 from anet_core.rewrites import REWRITES
 from anet_core.run import hold_back
-from data_prep import locate
+from data_prep import locate, synthetic
 from fig7 import REWRITABLE, REWRITTEN, SIZE, pictures, trained, weights_of
 
 THREADS = sorted({1, os.cpu_count()})
@@ -168,6 +169,24 @@ def send(queue: ov.AsyncInferQueue, image: np.ndarray) -> None:
     queue.wait_all()
 
 
+def scaling(iterations: int) -> pd.DataFrame:
+    """Latency from a picture in memory, uint8, to its logits, by what scales its values: torch, NumPy or the model; on all threads."""
+    network, (_, image, _) = trained("neu-inclusion"), next(synthetic.samples())
+    image, functions = np.asarray(image.convert("RGB").resize((SIZE, SIZE))), {}
+    for name, model in (("plain", network), ("rewritten", deployment.optimise(network))):
+        exported = deployment.to_openvino(model, SIZE)
+        for precision in deployment.native_precisions():
+            scaled, whole = (
+                deployment.compile_for_cpu(one, precision, max(THREADS)) for one in (exported, deployment.from_picture(exported))
+            )
+            functions[name, precision, "torch"] = lambda scaled=scaled: scaled(to_input(image))
+            functions[name, precision, "NumPy"] = lambda scaled=scaled: scaled(image.transpose(2, 0, 1)[None] / np.float32(HALF) - 1)
+            functions[name, precision, "the model"] = lambda whole=whole: whole(image[None])
+    milliseconds = timing.latencies(functions, iterations, burst=timing.BURST)
+    table = timing.summary(milliseconds).join(timing.ratios(milliseconds, ("plain", "f32", "NumPy"))).assign(threads=max(THREADS))
+    return table.rename_axis(["network", "precision", "scaled_by"]).reset_index()
+
+
 def samples(dataset: str, iterations: int) -> tuple[np.ndarray, Samples, Samples]:
     """Training pictures to take ranges from, as the network takes them, other training pictures, and the test pictures."""
     rest, held = hold_back(load(locate(dataset), "train"))
@@ -220,6 +239,7 @@ def compared(requests: dict, iterations: int, reference: object) -> pd.DataFrame
 
 TABLES = {
     "peaks": peaks, "operators": profiles, "rewrites": rewrites, "precisions": precisions, "parts": parts, "throughput": throughput,
+    "scaling": scaling,
 }
 
 

@@ -25,6 +25,7 @@ from torch import nn
 
 from anet_core import build, deployment, records, timing, weights
 from anet_core.paper import table
+from anet_core.prediction import HALF
 from anet_core.timing import BURST
 from data_prep import synthetic
 
@@ -56,7 +57,7 @@ def weights_of(dataset: str, model: str) -> Path:
 def pictures(count: int) -> np.ndarray:
     """Synthetic pictures as the networks take them, float32 (count, 3, SIZE, SIZE): what int8 is calibrated on."""
     drawn = [np.asarray(image.convert("RGB").resize((SIZE, SIZE))) for _, image, _ in islice(synthetic.samples(), count)]
-    return np.stack(drawn).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
+    return np.stack(drawn).transpose(0, 3, 1, 2).astype(np.float32) / HALF - 1
 
 
 def exports(models: dict[str, nn.Module], images: np.ndarray) -> dict[tuple[str, str], tuple[ov.Model, str]]:
