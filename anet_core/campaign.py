@@ -11,15 +11,13 @@ and a lock ends with its process, however it ends.
 """
 
 import argparse
-import fcntl
 import shutil
 import sys
 import tarfile
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -35,7 +33,7 @@ from anet_core.dataset import manifest_sha256
 from anet_core.grid import GRID, Cell
 from anet_core.protocol import protocol
 from anet_core.registry import build, names
-from anet_core.run import processor, run
+from anet_core.run import claim, processor, run
 from anet_core.subject import side
 from anet_core.training import TimeUp
 from data_prep import locate
@@ -67,24 +65,6 @@ def lacking_data(cells: list[Cell]) -> dict[str, str]:
     return absent
 
 
-@contextmanager
-def claim(cell: Cell, results: Path, wait: bool = False) -> Iterator[bool]:
-    """Whether this process may run a cell: it holds the lock on the cell's claim file until the block ends.
-
-    Args:
-        wait: until the process that holds it has ended, rather than to be told no.
-    """
-    path = results / "checkpoints" / f"{cell.name}.claim"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
 def state(cell: Cell, results: Path) -> str:
     """"done", "running" or "missing"; else what is wrong with the record, in one sentence."""
     path = record_path(cell, results)
@@ -92,7 +72,7 @@ def state(cell: Cell, results: Path) -> str:
         return fault(path) or "done"
     if not (results / "checkpoints" / f"{cell.name}.claim").exists():
         return "missing"
-    with claim(cell, results) as free:
+    with claim(cell.name, results) as free:
         return "missing" if free else "running"
 
 
@@ -252,28 +232,26 @@ def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | No
     for cell in cells:
         if cell.dataset in absent:
             continue
-        with claim(cell, results, wait) as free:
-            if not free:
-                print(f"{cell.name} is left to the worker that runs it", flush=True)
-                continue
-            if record_path(cell, results).exists():
-                if wrong := fault(record_path(cell, results)):
-                    print(f"faulty   {wrong}", file=sys.stderr)
-                    failed += 1
-                continue
-            print(cell.name, flush=True)
-            try:
-                run(
-                    cell.model, locate(cell.dataset), protocol(cell.protocol), cell.split_seed, cell.seed,
-                    results=results, device=device, deadline=deadline,
-                )
-            except TimeUp:
-                print("\nout of time; the checkpoint of this cell is written")
-                break
-            except (ValueError, OSError, RuntimeError, SafetensorError) as error:  # a full disk is the second or the last
-                print(flush=True)
-                print(f"failed   {cell.name}: {' '.join(str(error).split())}", file=sys.stderr)
+        if record_path(cell, results).exists():
+            if wrong := fault(record_path(cell, results)):
+                print(f"faulty   {wrong}", file=sys.stderr)
                 failed += 1
+            continue
+        print(cell.name, flush=True)
+        try:
+            run(
+                cell.model, locate(cell.dataset), protocol(cell.protocol), cell.split_seed, cell.seed,
+                results=results, device=device, deadline=deadline, wait=wait,
+            )
+        except BlockingIOError:
+            print(f"{cell.name} is left to the worker that runs it", flush=True)
+        except TimeUp:
+            print("\nout of time; the checkpoint of this cell is written")
+            break
+        except (ValueError, OSError, RuntimeError, SafetensorError) as error:  # a full disk is the second or the last
+            print(flush=True)
+            print(f"failed   {cell.name}: {' '.join(str(error).split())}", file=sys.stderr)
+            failed += 1
     return failed
 
 

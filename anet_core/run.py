@@ -7,11 +7,15 @@ import argparse
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
+from torch import nn
 
 from anet_core import records, weights
 from anet_core.complexity import parameters
@@ -27,7 +31,7 @@ HELD_BACK = 50  # training images that a protocol's values are chosen on
 def run(
     model: str, folder: Path, protocol: Protocol, split_seed: int = 0, seed: int = 0, *,
     results: Path = records.RESULTS, held_back: bool = False, device: str | None = None, progress: bool = True,
-    deadline: float | None = None, checkpoint: Path | None = None,
+    deadline: float | None = None, checkpoint: Path | None = None, wait: bool = False,
 ) -> dict:
     """The record of a run: read if it exists, otherwise trained, tested and written.
 
@@ -39,24 +43,64 @@ def run(
         device: "cpu" or "cuda"; None for CUDA where there is one.
         deadline: see ``training.train``.
         checkpoint: one to go on from, which is kept for a longer run; None for this run's own.
+        wait: for another process that makes the same record, rather than to raise.
 
     The record goes to results/runs, the weights to results/weights, and a checkpoint of its own, until then, to
     results/checkpoints.
 
     Raises:
         ValueError: an unknown name, damaged data, or a record made from other data.
+        BlockingIOError: another process makes the record just now.
     """
     folder = Path(folder).resolve()
-    dataset = folder.name
-    protocol = protocol.for_dataset(dataset)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    name = records.run_name(model, dataset, protocol.name, split_seed, seed)
+    protocol = protocol.for_dataset(folder.name)
+    name = records.run_name(model, folder.name, protocol.name, split_seed, seed)
     path = results / "runs" / f"{name}.json"
-    if path.exists():
-        record = records.read(path)
-        if record["manifest_sha256"] != manifest_sha256(folder):
-            raise ValueError(f"{path} was made from other data than {folder} holds; delete the record to run it again.")
-        return record
+    if not path.exists():
+        with claim(name, results, wait) as free:
+            if not free:
+                raise BlockingIOError(f"{name} is run by another process just now; wait until it has written {path}.")
+            if not path.exists():
+                own = results / "checkpoints" / f"{name}.pt"
+                record, network = trained_and_tested(
+                    model, folder, protocol, split_seed, seed, held_back, device or ("cuda" if torch.cuda.is_available() else "cpu"),
+                    checkpoint=checkpoint or own, progress=progress, deadline=deadline,
+                )
+                if not held_back:
+                    weights.save(network, model, results / "weights" / f"{name}.safetensors")
+                records.write(record, path)
+                own.unlink(missing_ok=True)
+    record = records.read(path)
+    if record["manifest_sha256"] != manifest_sha256(folder):
+        raise ValueError(f"{path} was made from other data than {folder} holds; delete the record to run it again.")
+    return record
+
+
+@contextmanager
+def claim(name: str, results: Path, wait: bool = False) -> Iterator[bool]:
+    """Whether this process alone may make a run: it holds the lock on a file of that name until the block ends, or the process, however it ends.
+
+    Args:
+        wait: until the process that holds it has ended, rather than to be told no.
+    """
+    path = results / "checkpoints" / f"{name}.claim"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def trained_and_tested(
+    model: str, folder: Path, protocol: Protocol, split_seed: int, seed: int, held_back: bool, device: str, **how: object,
+) -> tuple[dict, nn.Module]:
+    """What ``run`` records, and the network, in evaluation on held-back or test images; ``how`` is for ``training.train``."""
     code = commit()  # now: the files may change while the run goes on
     train_samples = load(folder, "train", split_seed)
     if held_back:
@@ -65,25 +109,16 @@ def run(
         test_samples = load(folder, "test", split_seed)
     torch.manual_seed(seed)
     network = build(model)
-    own = results / "checkpoints" / f"{name}.pt"
-    own.parent.mkdir(parents=True, exist_ok=True)
-    losses, seconds = train(
-        network, train_samples, protocol, seed, checkpoint=checkpoint or own, device=device, progress=progress, deadline=deadline
-    )
-    record = {
+    losses, seconds = train(network, train_samples, protocol, seed, device=device, **how)
+    return {
         **{key: value for key, value in asdict(protocol).items() if key != "name"},
         **evaluate(network, test_samples),
-        "model": model, "dataset": dataset, "manifest_sha256": manifest_sha256(folder), "split_seed": split_seed,
+        "model": model, "dataset": folder.name, "manifest_sha256": manifest_sha256(folder), "split_seed": split_seed,
         "seed": seed, "evaluated_on": "held-back" if held_back else "test", "protocol": protocol.name,
         "losses": losses, "parameters": parameters(network), "seconds": seconds, "processor": processor(device),
         "threads": torch.get_num_threads(), "bf16": has_bf16(device), "commit": code,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-    }
-    if not held_back:
-        weights.save(network, model, results / "weights" / f"{name}.safetensors")
-    records.write(record, path)
-    own.unlink(missing_ok=True)
-    return record
+    }, network
 
 
 def hold_back(samples: Samples) -> tuple[Samples, Samples]:

@@ -14,12 +14,10 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from anet_core.campaign import claim
-from anet_core.grid import Cell
 from anet_core.loss import REDUCTIONS
 from anet_core.protocol import PRINTED, Protocol
-from anet_core.records import RESULTS
-from anet_core.run import run
+from anet_core.records import RESULTS, run_name
+from anet_core.run import claim, run
 from anet_core.training import TimeUp
 from data_prep import locate
 
@@ -45,15 +43,15 @@ def train_and_test(
         ValueError: damaged data, or a record made from other data.
     """
     folder = locate(dataset)
-    cell = Cell("A-Net", folder.name, f"rate{rate:g}-{reduction}")
-    checkpoint = results / "checkpoints" / f"{cell.name}.pt"
-    with claim(cell, results) as free:
+    name = run_name("A-Net", folder.name, f"rate{rate:g}-{reduction}")
+    checkpoint = results / "checkpoints" / f"{name}.pt"
+    with claim(name, results) as free:
         if not free:
-            print(f"{cell.name} is trained by another process")
+            print(f"{name} is trained by another process")
             return
         for n in iterations:
             protocol = setting(rate, reduction, n)
-            record = run(cell.model, folder, protocol, results=results, deadline=deadline, checkpoint=checkpoint)
+            record = run("A-Net", folder, protocol, results=results, deadline=deadline, checkpoint=checkpoint)
             print(f"{record['protocol']}: IoU {record['iou_pooled']:.2f} %", flush=True)
         checkpoint.unlink(missing_ok=True)
 

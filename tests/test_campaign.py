@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from anet_core import campaign, grid, records
+from anet_core import campaign, grid, records, run
 from anet_core.grid import GRID, Cell
 from anet_core.protocol import PROTOCOLS
 from anet_core.registry import names
@@ -64,20 +64,22 @@ def test_a_cell_that_fails_does_not_keep_the_others_from_running(toy, monkeypatc
 def test_a_worker_holds_its_cell_until_it_dies(toy, capsys):
     """A real second process, killed with SIGKILL: its cell is running, then missing again, with nothing to clean up."""
     code = (
-        "import sys, time; from pathlib import Path; from anet_core import campaign; from anet_core.grid import Cell\n"
-        "with campaign.claim(Cell('A-Net', 'squares', 'quick'), Path(sys.argv[1])) as free: print(free, flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from anet_core.run import claim\n"
+        "with claim(sys.argv[1], Path(sys.argv[2])) as free: print(free, flush=True); time.sleep(60)"
     )
     worker = subprocess.Popen(
-        [sys.executable, "-c", code, str(toy)], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", code, CELL.name, str(toy)], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     assert worker.stdout.readline() == "True\n"
     assert campaign.state(CELL, toy) == "running"
-    with campaign.claim(CELL, toy) as free:
+    with campaign.claim(CELL.name, toy) as free:
         assert not free
     assert call("run", "--only", CELL.name, results=toy) == 0
     assert f"{CELL.name} is left to the worker that runs it" in capsys.readouterr().out
+    assert run.main(["--dataset", "squares", "--results", str(toy)]) == 1  # nor does what runs no grid
+    assert capsys.readouterr().err.startswith(f"{CELL.name} is run by another process just now; wait until it has written ")
     threading.Timer(0.5, worker.send_signal, [signal.SIGKILL]).start()
-    with campaign.claim(CELL, toy, wait=True) as free:
+    with campaign.claim(CELL.name, toy, wait=True) as free:
         assert free and worker.wait() == -signal.SIGKILL
         assert campaign.state(CELL, toy) == "running"
     assert campaign.state(CELL, toy) == "missing"
@@ -207,7 +209,7 @@ def test_what_another_worker_is_writing_is_not_called_cut_short(one_record, caps
     other = Cell("A-Net", "squares", "quick", seed=1)
     (one_record / "checkpoints").mkdir(exist_ok=True)
     (one_record / "checkpoints" / f"{other.name}.pt.tmp").write_bytes(b"half")
-    with campaign.claim(other, one_record):
+    with campaign.claim(other.name, one_record):
         call("status", "--only", CELL.name, results=one_record)
     assert "faulty   " not in capsys.readouterr().out
     call("status", "--only", CELL.name, results=one_record)
