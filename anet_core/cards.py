@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from anet_core import records, subject
-from anet_core.statistics import bootstrap_iou_pooled
+from anet_core.statistics import bootstrap_iou_pooled, surfaces
 from anet_core.weights import short_name
 from data_prep import catalogue, neu
 from data_prep.audit import leaked, read_overlaps
@@ -55,16 +55,16 @@ def facts(record: dict) -> dict[str, str]:
     """What was measured, how the network was trained and by what, as the rows of a table."""
     hits, misses, alarms = np.sum(list(record["confusion_images"].values()), axis=0)
     low, high = bootstrap_iou_pooled(record)
-    pictures, surfaces = len(record["iou_images"]), len(set(record["group_images"].values()))
+    pictures, shown = len(record["iou_images"]), len(set(surfaces(record).values()))
     settings = ", ".join(f"{key.replace('_', ' ')} {record[key]}" for key in records.PROTOCOL_SCHEMA)
-    apart = surfaces < pictures  # else each picture counts for itself, whatever it shows
+    apart = shown < pictures  # else each picture counts for itself, whatever it shows
     return {
         "IoU, pixels of all test pictures": f"{record['iou_pooled']:.1f} % (95 % interval {low:.1f} to {high:.1f}, over draws of "
                                             f"{'surfaces' if apart else 'pictures'})",
         "IoU, mean over test pictures": f"{record['iou_image_mean']:.1f} %",
         "defect pixels that it marks": f"{100 * hits / (hits + misses):.1f} %",
         "marked pixels that are defect": f"{100 * hits / max(1, hits + alarms):.1f} %",
-        "tested on": f"{pictures} pictures" + f" of {surfaces} surfaces" * apart,
+        "tested on": f"{pictures} pictures" + f" of {shown} surfaces" * apart,
         "network": f"{record['model']}, {record['parameters']:,} parameters",
         "protocol": f"{record['protocol']}: {settings}",
         "split, seed": f"{record['split_seed']}, {record['seed']}",

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from anet_core.metrics import iou
+from data_prep import neu
 
 RESAMPLES = 2000
 
@@ -31,11 +32,20 @@ def draws_of_one(run: dict, seed: int) -> np.ndarray:
 
 def by_surface(run: dict) -> tuple[list[str], np.ndarray]:
     """The groups of test images of a run, and TP, FN and FP of each; (groups, 3)."""
-    names = sorted(set(run["group_images"].values()))
+    groups = surfaces(run)
+    names = sorted(set(groups.values()))
     counts = np.zeros((len(names), 3))
     for image, confusion in run["confusion_images"].items():
-        counts[names.index(run["group_images"][image])] += confusion
+        counts[names.index(groups[image])] += confusion
     return names, counts
+
+
+def surfaces(run: dict) -> dict[str, str]:
+    """The group of each test image of a run: as its set was split by, or, where that was by chance, as the pictures overlap all the same."""
+    if not run["dataset"].endswith(neu.RANDOM):
+        return run["group_images"]
+    groups = neu.surface_groups(run["dataset"].removesuffix(neu.RANDOM))
+    return {image: groups[image] for image in run["confusion_images"]}
 
 
 def interval(draws: np.ndarray) -> tuple[float, float]:

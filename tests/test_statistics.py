@@ -3,6 +3,7 @@ import pytest
 
 from anet_core.metrics import iou, iou_pooled
 from anet_core.statistics import bootstrap, bootstrap_iou_pooled, difference, effect_size, interval, rank_correlation, shared
+from data_prep import neu
 
 
 def run(counts, groups=None, model="A-Net", split_seed=0, seed=0) -> dict:
@@ -25,6 +26,17 @@ def drawn(rng, images=30):
 def width(runs) -> float:
     low, high = interval(bootstrap(runs))
     return high - low
+
+
+def test_surfaces_are_drawn_also_where_a_split_by_chance_left_them_out_of_the_record():
+    groups = {key: group for key, group in neu.surface_groups("neu-inclusion").items() if int(key[3:]) % 6 == 3}
+    counts = drawn(np.random.default_rng(5), len(groups)).tolist()
+    record = run(counts) | {"confusion_images": dict(zip(groups, counts))}
+    alone, by_chance, together = (
+        interval(bootstrap([record | {"dataset": dataset, "group_images": of}]))
+        for dataset, of in (("toy", {key: key for key in groups}), ("neu-inclusion-random", {key: key for key in groups}), ("toy", groups))
+    )
+    assert by_chance == together != alone and len(set(groups.values())) < len(groups)
 
 
 def test_pictures_of_one_surface_count_once():

@@ -106,7 +106,7 @@ def precisions(iterations: int) -> pd.DataFrame:
                 variants[precision] = quantised, deployment.fastest(quantised, max(THREADS), image)
             label = name if name in LIGHT else name + REWRITTEN
             requests |= {(label, precision): request(*of_one, max(THREADS), image) for precision, of_one in variants.items()}
-        records = {key: record(r, image, test) for key, r in requests.items()}
+        records = {key: record(dataset, r, image, test) for key, r in requests.items()}
         ious = [compared_ious(records, key, (key[0], "f32")) for key in records]
         table = compared(requests, iterations, ("A-Net", "f32")).rename_axis(["network", "precision"]).reset_index()
         tables.append(table.join(pd.DataFrame(ious)).assign(dataset=dataset, threads=max(THREADS), pictures=len(test.ids)))
@@ -129,10 +129,10 @@ def parts(iterations: int) -> pd.DataFrame:
         if name == "A-Net":
             places = set(map(deployment.place, exported.get_ops())) - {""}
             floating |= {part: sorted(place for place in places if part_of(place) != part) for part in sorted(set(map(part_of, places)))}
-        records = {"nothing": record(request(exported, "f32", max(THREADS), image), image, held)}
+        records = {"nothing": record(dataset, request(exported, "f32", max(THREADS), image), image, held)}
         for part, kept in floating.items():
             quantised = deployment.quantise(exported, calibration, kept)
-            records[part] = record(request(quantised, "f32", max(THREADS), image), image, held)
+            records[part] = record(dataset, request(quantised, "f32", max(THREADS), image), image, held)
         table = pd.DataFrame([{"part": part} | compared_ious(records, part, "nothing") for part in records])
         tables.append(table.assign(network=name, dataset=dataset, pictures=len(held.ids)))
     return pd.concat(tables)
@@ -212,7 +212,7 @@ def logits(request: ov.InferRequest) -> np.ndarray:
     return request.get_output_tensor().data.copy()
 
 
-def record(request: ov.InferRequest, image: np.ndarray, samples: Samples) -> dict:
+def record(dataset: str, request: ov.InferRequest, image: np.ndarray, samples: Samples) -> dict:
     """What ``statistics.difference`` needs of a run, of the request's model on the samples."""
     masks = []
     for picture in samples.images:
@@ -220,7 +220,7 @@ def record(request: ov.InferRequest, image: np.ndarray, samples: Samples) -> dic
         masks.append(logits(request)[0, 0] > 0)
     counts = confusion(np.stack(masks), samples.masks)
     return {
-        "split_seed": 0, "seed": 0, "iou_pooled": 100 * iou_pooled(counts),
+        "dataset": dataset, "split_seed": 0, "seed": 0, "iou_pooled": 100 * iou_pooled(counts),
         "confusion_images": dict(zip(samples.ids, counts.tolist())), "group_images": dict(zip(samples.ids, samples.groups)),
     }
 
