@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import torch
-from openvino.preprocess import PrePostProcessor
+from openvino import opset13
 from torch import nn
 
 from anet_core import timing
@@ -65,11 +65,15 @@ def from_picture(model: ov.Model) -> ov.Model:
     It scales the values as ``prediction.normalise`` does. A program that leaves this to the model is faster than one that does it by torch,
     whose threads stay awake for a while and are then in the way of OpenVINO's.
     """
-    steps = PrePostProcessor(model.clone())
-    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-    steps.input().model().set_layout(ov.Layout("NCHW"))
-    steps.input().preprocess().convert_element_type(ov.Type.f32).scale(HALF).mean(1.0)
-    return steps.build()
+    model = model.clone()
+    taken = model.input(0)
+    picture = opset13.parameter([1, *taken.shape[2:], 3], np.uint8, name="picture")
+    scaled = opset13.subtract(opset13.divide(opset13.convert(picture, np.float32), np.float32(HALF)), np.float32(1))
+    # Channels change places last, which OpenVINO then leaves out, as its convolutions have them side by side; its PrePostProcessor does it first.
+    planes = opset13.transpose(scaled, np.array([0, 3, 1, 2]))
+    for reader in taken.get_target_inputs():
+        reader.replace_source_output(planes.output(0))
+    return ov.Model(model.outputs, [picture])
 
 
 def read(path: Path) -> ov.Model:
