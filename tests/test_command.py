@@ -222,6 +222,17 @@ def test_an_exported_file_computes_the_same(form, name, tmp_path, capsys):
     assert np.abs(model(image)[0] - expected).max() < 1e-4
 
 
+def test_an_exported_file_is_used_without_this_repository_as_the_readme_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    Image.fromarray(picture).save("picture.png")
+    assert main(["export", "--format", "openvino", "--size", "224", "--out", "anet.xml"]) == 0
+    code = re.search("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    result = {}
+    exec(code.replace('"CPU"', '"CPU", {"INFERENCE_PRECISION_HINT": "f32"}'), result)
+    assert result["mask"].any() and np.array_equal(result["mask"], Segmenter("neu-inclusion")(picture))
+
+
 def test_int8_takes_its_ranges_from_pictures(tmp_path, capsys):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / "a.png")
     torch.manual_seed(0)
