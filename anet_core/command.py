@@ -100,7 +100,7 @@ def save(image, path: Path) -> None:
 
     temporary = path.with_name(path.name + ".tmp")
     try:
-        Image.fromarray(image).save(temporary, "PNG")
+        Image.fromarray(image).save(temporary, "PNG", compress_level=3)  # of a picture in half the time of 6, a twentieth larger
         temporary.replace(path)
     except OSError as error:
         raise OSError(f"{path} cannot be written ({error.strerror or error}); make place for it, or give another --out.") from None

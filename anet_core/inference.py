@@ -6,7 +6,7 @@
 
 import os
 import time
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +44,12 @@ class Segmenter:
     ) -> None:
         path = weights_file(name)
         if path.suffix == ".xml":
-            exported = deployment.read(path)
-            side, self.exported = max(exported.input(0).shape[1:3]), partial(deployment.resized, exported)
+            self.model = deployment.read(path)
+            side = max(self.model.input(0).shape[1:3])
         else:
-            network, side = load(path), subject.side(path.name.split("--")[0])
-            self.exported = lambda size: deployment.from_picture(deployment.to_openvino(network, size))
-        tile = tile or side or TILE
+            network, side = load(path), subject.side(path.name.split("--")[0]) or TILE
+            self.model = deployment.from_picture(deployment.to_openvino(network, side))
+        tile = tile or side
         require_tiles(tile, overlap)
         if precision not in deployment.native_precisions():
             raise ValueError(f"this CPU does not compute in {precision!r}; choose from {', '.join(deployment.native_precisions())}.")
@@ -80,7 +80,7 @@ class Segmenter:
 
     def compile(self, size: tuple[int, int]) -> ov.CompiledModel:
         """The network compiled for pictures of this height and width."""
-        model = deployment.compile_for_cpu(self.exported(size), self.precision, self.threads)
+        model = deployment.compile_for_cpu(deployment.resized(self.model, size), self.precision, self.threads)
         model(np.zeros((1, *size, 3), np.uint8))  # the first call also takes memory, which is not to be timed
         return model
 

@@ -5,7 +5,6 @@ are not independent. Networks tested on the same splits are drawn alike, so that
 """
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from anet_core.metrics import iou
 from data_prep import neu
@@ -105,6 +104,8 @@ def rank_correlation(ours: dict[str, list[dict]], printed: dict[str, float]) -> 
     Args:
         ours: runs of each network, all on the same splits; printed: IoU in percent; of at least three networks.
     """
+    from scipy.stats import spearmanr  # half a second to load, which anet predict has no use for
+
     draws = np.stack([bootstrap(ours[name]) for name in printed])  # (networks, RESAMPLES)
     values = list(printed.values())
     means = [np.mean([run["iou_pooled"] for run in ours[name]]) for name in printed]

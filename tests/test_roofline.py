@@ -138,7 +138,10 @@ def test_ious_are_compared_on_the_same_pictures():
     def record(counts):
         images = {f"image {i}": list(c) for i, c in enumerate(counts)}
         pooled = 100 * sum(c[0] for c in counts) / sum(map(sum, counts))
-        return {"split_seed": 0, "seed": 0, "iou_pooled": pooled, "confusion_images": images, "group_images": dict.fromkeys(images, "a")}
+        return {
+            "dataset": "toy", "split_seed": 0, "seed": 0, "iou_pooled": pooled, "confusion_images": images,
+            "group_images": dict.fromkeys(images, "a"),
+        }
 
     records = {"f32": record([(50, 25, 25), (25, 0, 25)]), "int8": record([(45, 30, 25), (20, 5, 25)])}
     assert list(compared_ious(records, "f32", "f32").values()) == [50, 0, 0, 0]
