@@ -147,8 +147,12 @@ def part_of(place: str) -> str:
 def throughput(iterations: int) -> pd.DataFrame:
     """Pictures a second where several are worked on at once, a stream each, against one stream of the plain network in f32."""
     network, image = trained("neu-inclusion"), picture()
-    functions = {}
-    for name, model in (("plain", network), ("rewritten", deployment.optimise(network))):
+    quarter, functions = "QuarterNet", {}
+    models = {
+        "plain": network, "rewritten": deployment.optimise(network),
+        quarter + REWRITTEN: deployment.optimise(trained("neu-inclusion", quarter)),
+    }
+    for name, model in models.items():
         exported = deployment.to_openvino(model, SIZE)
         for precision in deployment.native_precisions():
             for streams in range(1, max(THREADS) + 1):
