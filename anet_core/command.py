@@ -129,7 +129,7 @@ def export(options: argparse.Namespace) -> int:
     import openvino as ov
 
     from anet_core import deployment
-    from anet_core.inference import load
+    from anet_core.inference import load, side
     from anet_core.prediction import HALF
 
     out = options.out
@@ -137,28 +137,31 @@ def export(options: argparse.Namespace) -> int:
         raise ValueError(f"{out} cannot hold {options.format}; give a file that ends in {ENDINGS[options.format]} as --out.")
     if (options.precision == "int8") != bool(options.pictures) or (options.precision, options.format) == ("int8", "onnx"):
         raise ValueError("int8 needs --format openvino and --pictures FOLDER to take its ranges from; f32 needs no pictures.")
-    network = load(options.weights)
-    pictures = calibration(options.pictures, options.size) if options.pictures else None
+    network, size = load(options.weights), options.size or (side(options.weights),) * 2
+    pictures = calibration(options.pictures, size, options.white) if options.pictures else None
     require_folder(out.parent)
     if options.format == "onnx":
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter warns of its own deprecated calls
-        deployment.to_onnx(network, options.size, out)
+        deployment.to_onnx(network, size, out)
     else:
-        model = deployment.to_openvino(network, options.size)
+        model = deployment.to_openvino(network, size)
         if pictures is not None:
             model = deployment.quantise(model, pictures, deployment.start(network))
         ov.save_model(deployment.from_picture(model), out, compress_to_fp16=False)
-    height, width = options.size
+    height, width = size
     taken = {
-        "onnx": f"float32 (1, 3, {height}, {width}), each value / {HALF} - 1",
-        "openvino": f"the picture, uint8 (1, {height}, {width}, 3)",
+        "onnx": f'"image", float32 (1, 3, {height}, {width}), RGB, each value / {HALF} - 1',
+        "openvino": f'"picture", uint8 (1, {height}, {width}, 3), RGB',
     }
-    print(f"{out}: from {taken[options.format]}, to one logit a pixel, above 0 for a defect")
+    print(f'{out}: from {taken[options.format]}, to "logits", float32 (1, 1, {height}, {width}), above 0 for a defect')
     return 0
 
 
-def calibration(folder: Path, size: tuple[int, int]) -> "np.ndarray":
-    """Up to 100 pictures of a folder, resized, as the networks take them: float32 (N, 3, H, W)."""
+def calibration(folder: Path, size: tuple[int, int], white: int | None) -> "np.ndarray":
+    """Up to CALIBRATION pictures of a folder, evenly spread, as the networks take them: float32 (N, 3, H, W).
+
+    Larger ones give their middle, because predict does not make them smaller either; others are resized.
+    """
     import numpy as np
     from PIL import Image
 
@@ -166,8 +169,16 @@ def calibration(folder: Path, size: tuple[int, int]) -> "np.ndarray":
     from anet_core.inference import to_input
 
     height, width = size
-    paths = pictures_in(folder)[:CALIBRATION]
-    return np.concatenate([to_input(np.asarray(Image.fromarray(read_image(path)).resize((width, height)))) for path in paths])
+
+    def seen(image: np.ndarray) -> np.ndarray:
+        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        if min(top, left) < 0:
+            return np.asarray(Image.fromarray(image).resize((width, height)))
+        return image[top : top + height, left : left + width]
+
+    paths = pictures_in(folder)
+    step = -(-len(paths) // CALIBRATION)
+    return np.concatenate([to_input(seen(read_image(path, white))) for path in paths[::step]])
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -182,11 +193,11 @@ def bench(options: argparse.Namespace) -> int:
     import numpy as np
 
     from anet_core import deployment, timing
-    from anet_core.inference import load, to_input
+    from anet_core.inference import load, side, to_input
 
-    network = load(options.weights)
-    model = deployment.to_openvino(network, options.size)
-    picture = np.random.default_rng(0).integers(0, 256, (*options.size, 3), np.uint8)
+    network, (height, width) = load(options.weights), options.size or (side(options.weights),) * 2
+    model = deployment.to_openvino(network, (height, width))
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     whole, quantised = (
         deployment.from_picture(one) for one in (model, deployment.quantise(model, to_input(picture), deployment.start(network)))
     )
@@ -201,7 +212,6 @@ def bench(options: argparse.Namespace) -> int:
     burst = min(timing.BURST, options.iterations)
     iterations = options.iterations // burst * burst
     table = timing.summary(timing.latencies(functions, iterations, burst=burst))
-    height, width = options.size
     print(f"{timing.cpu_name()}, {height}x{width}, one picture at a time, {iterations} of them")
     print(table.rename_axis(["precision", "threads"]).round(2).to_string())
     return 0
@@ -245,6 +255,7 @@ def parser() -> argparse.ArgumentParser:
     from anet_core.records import RESULTS
     from anet_core.tiling import OVERLAP
     from data_prep.format import WHITE
+    from data_prep.own import TILE
 
     whole = argparse.ArgumentParser(prog="anet", description="A-Net marks defects on pictures of surfaces.")
     commands = whole.add_subparsers(required=True)
@@ -258,9 +269,12 @@ def parser() -> argparse.ArgumentParser:
     threads.add_argument("--threads", type=positive, help="of the CPU (default: all; bench: one, and all)")
     size = argparse.ArgumentParser(add_help=False)
     size.add_argument(
-        "--size", type=sides, default="224",
-        help='of a picture: a side, or "HEIGHTxWIDTH", multiples of 32 (default: %(default)s)',
+        "--size", type=sides,
+        help='of a picture: a side, or "HEIGHTxWIDTH", multiples of 32 (default: as --tile of predict)',
     )
+
+    white = argparse.ArgumentParser(add_help=False)
+    white.add_argument("--white", type=positive, help=f"what is white in grey pictures of 16 bits (default: {WHITE})")
 
     def command(function: Callable, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         one = commands.add_parser(
@@ -270,23 +284,21 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(run=function)
         return one
 
-    one = command(predict, weights, threads)
+    one = command(predict, weights, threads, white)
     one.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a file, or a folder of pictures")
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where masks and overlays go")
     one.add_argument("--precision", default="f32", help="f32 or bf16, if this CPU has it (default: %(default)s)")
     one.add_argument(
         "--tile", type=positive,
-        help="pictures with a longer side are cut into tiles of it (default: the side of those it was trained on)",
+        help="pictures with a longer side are cut into tiles of it (default: the side of the published pictures, as 224 of NEU, that the name "
+             f"of the weights begins with; else {TILE}, as data_prep own cuts them)",
     )
     one.add_argument("--overlap", type=int, default=OVERLAP, help="least number of pixels that tiles share (default: %(default)s)")
-    one.add_argument(
-        "--white", type=positive, default=WHITE, help="what is white in grey pictures of 16 bits (default: %(default)s)"
-    )
 
-    one = command(export, weights, size)
+    one = command(export, weights, size, white)
     one.add_argument("--format", choices=ENDINGS, required=True)
     one.add_argument("--precision", choices=("f32", "int8"), default="f32", help="of the file (default: %(default)s)")
-    one.add_argument("--pictures", type=Path, metavar="FOLDER", help="that int8 takes its ranges from")
+    one.add_argument("--pictures", type=Path, metavar="FOLDER", help=f"that int8 takes its ranges from, of {CALIBRATION} at most")
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help=f"ends in {' or '.join(ENDINGS.values())}")
 
     one = command(bench, weights, threads, size)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.format import WHITE, eight_bits, open_picture, read_manifest, split
+from data_prep.format import DARK, WHITE, eight_bits, open_picture, read_manifest, split
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,25 @@ def read_pair(folder: Path, row: dict[str, str]) -> tuple[np.ndarray, np.ndarray
     return image, mask
 
 
-def read_image(path: Path, white: int = WHITE) -> np.ndarray:
+def read_image(path: Path, white: int | None = WHITE) -> np.ndarray:
     """A picture as uint8 (H, W, 3), turned as its EXIF says; this is where a grey one is repeated to three channels.
 
     Args:
         white: the value of a grey 16-bit picture that becomes 255; give the one that the network's data set was
-            made with (``data_prep.own``).
+            made with (``data_prep.own``). None for the default, but no picture that it leaves almost black.
 
     Raises:
         FileNotFoundError, ValueError: see ``format.open_picture`` and ``format.eight_bits``.
+        ValueError: such a picture.
     """
-    return np.asarray(eight_bits(open_picture(path), path, white).convert("RGB"))
+    stored = open_picture(path)
+    image = np.asarray(eight_bits(stored, path, WHITE if white is None else white).convert("RGB"))
+    if white is None and stored.mode.startswith("I;16") and image.max() < DARK:
+        raise ValueError(
+            f"{path} has 16 bits and no brighter pixel than {image.max()} of 255; give white, 4095 for a camera of 12 bits, or {WHITE} "
+            "to take it as it is."
+        )
+    return image
 
 
 def read_mask(path: Path) -> np.ndarray:

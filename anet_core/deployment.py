@@ -22,8 +22,8 @@ from anet_core.quarter import QuarterNet
 from anet_core.rewrites import optimise
 
 __all__ = [
-    "PRECISIONS", "compile_for_cpu", "fastest", "from_picture", "native_precisions", "optimise", "place", "quantise", "read", "resized",
-    "runner", "start", "to_onnx", "to_openvino",
+    "PRECISIONS", "compile_for_cpu", "fastest", "from_picture", "native_precisions", "optimise", "place", "quantise", "read",
+    "require_native", "resized", "runner", "start", "to_onnx", "to_openvino",
 ]
 
 PRECISIONS = ("f32", "bf16")
@@ -35,6 +35,12 @@ CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
 def native_precisions() -> list[str]:
     """Those of PRECISIONS that this CPU computes natively."""
     return [name for name in PRECISIONS if name == "f32" or name.upper() in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")]
+
+
+def require_native(precision: str) -> None:
+    """Raise ValueError unless this CPU computes natively in a precision."""
+    if precision not in native_precisions():
+        raise ValueError(f"this CPU does not compute in {precision!r}; choose from {', '.join(native_precisions())}.")
 
 
 def fastest(model: ov.Model, threads: int, image: np.ndarray) -> str:
@@ -75,6 +81,7 @@ def from_picture(model: ov.Model) -> ov.Model:
     planes = opset13.transpose(scaled, np.array([0, 3, 1, 2]))
     for reader in taken.get_target_inputs():
         reader.replace_source_output(planes.output(0))
+    model.output(0).set_names({"logits"})
     return ov.Model(model.outputs, [picture])
 
 
@@ -172,7 +179,7 @@ def place(operator: ov.Node) -> str:
     return operator.get_friendly_name().removeprefix("__module.").partition("/")[0]
 
 
-def compile_for_cpu(model: ov.Model | Path, precision: str, threads: int, **settings: object) -> ov.CompiledModel:
+def compile_for_cpu(model: ov.Model, precision: str, threads: int, **settings: object) -> ov.CompiledModel:
     """The model compiled for latency on this CPU.
 
     Args:
@@ -183,8 +190,7 @@ def compile_for_cpu(model: ov.Model | Path, precision: str, threads: int, **sett
     Raises:
         ValueError: another precision, or one that this CPU lacks.
     """
-    if precision not in native_precisions():
-        raise ValueError(f"precision {precision!r} is not to be had on this CPU; it has {', '.join(native_precisions())}.")
+    require_native(precision)
     return ov.Core().compile_model(model, "CPU", {
         "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **settings,
     })

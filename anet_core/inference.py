@@ -42,17 +42,16 @@ class Segmenter:
         self, name: str | Path = "neu-inclusion", precision: str = "f32", threads: int | None = None,
         tile: int | None = None, overlap: int = OVERLAP,
     ) -> None:
+        deployment.require_native(precision)
         path = weights_file(name)
         if path.suffix == ".xml":
             self.model = deployment.read(path)
-            side = max(self.model.input(0).shape[1:3])
+            longest = max(self.model.input(0).shape[1:3])
         else:
-            network, side = load(path), subject.side(path.name.split("--")[0]) or TILE
-            self.model = deployment.from_picture(deployment.to_openvino(network, side))
-        tile = tile or side
+            longest = side(path)
+            self.model = deployment.from_picture(deployment.to_openvino(load(path), longest))
+        tile = tile or longest
         require_tiles(tile, overlap)
-        if precision not in deployment.native_precisions():
-            raise ValueError(f"this CPU does not compute in {precision!r}; choose from {', '.join(deployment.native_precisions())}.")
         self.precision, self.threads, self.tile, self.overlap = precision, threads or os.cpu_count(), tile, overlap
         self.compiled = lru_cache(SIZES)(self.compile)
 
@@ -86,8 +85,23 @@ class Segmenter:
 
 
 def load(name: str | Path) -> nn.Module:
-    """The trained network that a name means (see ``weights_file``), as it is used, written and timed."""
-    return deployment.optimise(weights.load(weights_file(name)))
+    """The trained network that a name means (see ``weights_file``), as it is used, written and timed.
+
+    Raises:
+        ValueError: an exported file, or see ``weights.load``.
+    """
+    path = weights_file(name)
+    if path.suffix == ".xml":
+        raise ValueError(f"{path} is an exported file, which anet predict takes; give the weights that it was made from.")
+    return deployment.optimise(weights.load(path))
+
+
+def side(name: str | Path) -> int:
+    """The side in pixels of the pictures that the network of some weights was trained on, by their file's name (see ``weights_file``).
+
+    Where that names no published data set, that of the tiles that ``data_prep.own`` cuts pictures into.
+    """
+    return subject.side(weights_file(name).name.split("--")[0]) or TILE
 
 
 def to_input(image: np.ndarray) -> np.ndarray:
@@ -95,20 +109,20 @@ def to_input(image: np.ndarray) -> np.ndarray:
     return normalise(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))[None])).numpy()
 
 
-def weights_file(name: str | Path, folder: Path = records.RESULTS / "weights") -> Path:
+def weights_file(name: str | Path) -> Path:
     """The file of trained weights that a name means.
 
     Args:
         name: a path that ends in .safetensors, or in .xml, of a file that ``anet export`` wrote; or a data set's name, as
             "neu-inclusion", with ":" and the network's behind it where that is not A-Net: the one trained on it by the protocol
             ``tuned``, on split 0 with seed 0.
-        folder: of the weights that come with the repository.
 
     Raises:
         FileNotFoundError: a name without such weights; the sentence lists those that have some.
     """
     if str(name).endswith((".safetensors", ".xml")):
         return Path(name)
+    folder = records.RESULTS / "weights"
     dataset, _, model = str(name).partition(":")
     path = folder / f"{records.run_name(model or 'A-Net', dataset, 'tuned')}.safetensors"
     if not path.is_file():

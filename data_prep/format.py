@@ -16,6 +16,7 @@ COLUMNS = ("id", "split", "group", "width", "height", "defect_fraction", "image_
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 WHITE = 65535  # what becomes 255 in a grey picture of 16 bits, unless another value is given
+DARK = 64  # pictures that use at most 14 of 16 bits stay below it
 
 
 def write(
@@ -101,7 +102,10 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
         raise FileNotFoundError(f'{folder} does not exist; make it with "python -m data_prep make NAME --source DIR".')
     path = folder / "manifest.csv"
     if not path.is_file():
-        raise FileNotFoundError(f'{path} is missing; write it with "python -m data_prep index {folder}".')
+        raise FileNotFoundError(
+            f'{path} is missing; write it with "python -m data_prep index {folder}", or make a data set of pictures and masks '
+            f'of your own with "python -m data_prep own {folder} --name NAME".'
+        )
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:

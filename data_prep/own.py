@@ -14,7 +14,6 @@ from PIL import Image
 from data_prep import format
 
 TILE = 512
-DARK = 64  # pictures that use at most 14 of 16 bits stay below it
 NOTE = "prepared.json"
 
 
@@ -53,7 +52,7 @@ def prepare(
     for key, image, mask in read(pairs, scale):  # all of them, before anything is written
         sizes[key], values[key] = mask.shape, np.unique(mask).tolist()
         brightest = max(brightest, int(image.max()))
-    if brightest < DARK and white != format.WHITE:
+    if brightest < format.DARK and white != format.WHITE:
         raise ValueError(
             f"{source / 'images'} holds no brighter pixel than {brightest} of 255; give white, the value of white in 16-bit grey "
             f"pictures (4095 for a camera of 12 bits), or {format.WHITE} to take them as they are."

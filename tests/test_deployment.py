@@ -82,7 +82,7 @@ def test_openvino_for_a_size_that_is_not_square(network):
 
 
 def test_unknown_precision(exported):
-    with pytest.raises(ValueError, match="'int3' is not to be had on this CPU; it has f32"):
+    with pytest.raises(ValueError, match="this CPU does not compute in 'int3'; choose from f32"):
         deployment.compile_for_cpu(exported, "int3", threads=1)
 
 
