@@ -219,6 +219,8 @@ def test_an_exported_file_computes_the_same(form, name, tmp_path, capsys):
         from_file, from_weights = (Segmenter(file, threads=1) for file in (path, tmp_path / "none.safetensors"))
         picture = np.random.default_rng(0).integers(0, 255, (60, 50, 3), np.uint8)
         assert from_file.tile == 96 and np.array_equal(from_file(picture), from_weights(picture))
+        assert main(["bench", "--weights", str(path)]) == 1
+        assert capsys.readouterr().err == f"{path} is an exported file, which anet predict takes; give the weights that it was made from.\n"
     model = deployment.compile_for_cpu(openvino.Core().read_model(path), "f32", threads=1)
     (taken,), (given,) = model.inputs, model.outputs
     assert taken.get_names() >= {{"onnx": "image", "openvino": "picture"}[form]} and given.get_names() >= {"logits"}
