@@ -57,14 +57,16 @@ def run(
     name = records.run_name(model, folder.name, protocol.name, split_seed, seed)
     path = results / "runs" / f"{name}.json"
     if not path.exists():
+        torch.manual_seed(seed)
+        network = build(model)  # before the lock, which an unknown name is not to leave behind
         with claim(name, results, wait) as free:
             if not free:
                 raise BlockingIOError(f"{name} is run by another process just now; wait until it has written {path}.")
             if not path.exists():
                 own = results / "checkpoints" / f"{name}.pt"
-                record, network = trained_and_tested(
-                    model, folder, protocol, split_seed, seed, held_back, device or ("cuda" if torch.cuda.is_available() else "cpu"),
-                    checkpoint=checkpoint or own, progress=progress, deadline=deadline,
+                record = trained_and_tested(
+                    network, model, folder, protocol, split_seed, seed, held_back,
+                    device or ("cuda" if torch.cuda.is_available() else "cpu"), checkpoint=checkpoint or own, progress=progress, deadline=deadline,
                 )
                 if not held_back:
                     weights.save(network, model, results / "weights" / f"{name}.safetensors")
@@ -98,17 +100,15 @@ def claim(name: str, results: Path, wait: bool = False) -> Iterator[bool]:
 
 
 def trained_and_tested(
-    model: str, folder: Path, protocol: Protocol, split_seed: int, seed: int, held_back: bool, device: str, **how: object,
-) -> tuple[dict, nn.Module]:
-    """What ``run`` records, and the network, in evaluation on held-back or test images; ``how`` is for ``training.train``."""
+    network: nn.Module, model: str, folder: Path, protocol: Protocol, split_seed: int, seed: int, held_back: bool, device: str, **how: object,
+) -> dict:
+    """What ``run`` records of a network, trained in place and tested on held-back or test images; ``how`` is for ``training.train``."""
     code = commit()  # now: the files may change while the run goes on
     train_samples = load(folder, "train", split_seed)
     if held_back:
         train_samples, test_samples = hold_back(train_samples)
     else:
         test_samples = load(folder, "test", split_seed)
-    torch.manual_seed(seed)
-    network = build(model)
     losses, seconds = train(network, train_samples, protocol, seed, device=device, **how)
     return {
         **{key: value for key, value in asdict(protocol).items() if key != "name"},
@@ -118,7 +118,7 @@ def trained_and_tested(
         "losses": losses, "parameters": parameters(network), "seconds": seconds, "processor": processor(device),
         "threads": torch.get_num_threads(), "bf16": has_bf16(device), "commit": code,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-    }, network
+    }
 
 
 def hold_back(samples: Samples) -> tuple[Samples, Samples]:
