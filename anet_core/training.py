@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -12,13 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from anet_core.dataset import Samples
-from anet_core.fast_backward import fast_backward
-from anet_core.loss import segmentation_loss
 from anet_core.metrics import confusion, iou, iou_image_mean, iou_pooled
-from anet_core.prediction import normalise, pad_amounts, predict
+from anet_core.prediction import pad_amounts, predict
 from anet_core.protocol import Protocol
+from anet_core.step import GraphedStep, step
 
-CHECKPOINT_EVERY = 50  # iterations
+CHECKPOINT_EVERY = {"cpu": 50, "cuda": 250}  # iterations: of A-Net a minute on the one, seconds on the other
 
 
 class TimeUp(Exception):
@@ -40,7 +40,7 @@ def train(
         model: from (N, 3, H, W) to logits, or in training to a tuple of them (main, auxiliary, ...)
             whose auxiliary losses weigh ``model.AUX_WEIGHT``.
         samples: the training images; sizes other than multiples of 32 are padded by reflection.
-        checkpoint: file to resume from if it exists and to write every 50 iterations; removed by the
+        checkpoint: file to resume from if it exists and to write every so many iterations; removed by the
             caller once the result is safe. At a constant rate it may be one of a shorter run.
         bf16: compute convolutions in bfloat16; None for where the processor has it.
         deadline: a moment of ``time.monotonic``, with a checkpoint: after it TimeUp is raised.
@@ -52,7 +52,7 @@ def train(
     images, masks = to_tensors(samples, device)
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(
-        model.parameters(), protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay
+        model.parameters(), protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay, fused=device == "cuda"
     )
     identity = {
         "network": type(model).__name__, "protocol": asdict(protocol), "seed": seed, "device": device, "bf16": bf16,
@@ -60,35 +60,19 @@ def train(
     }
     losses, seconds = resume(checkpoint, identity, model, optimizer)
     started = time.perf_counter() - seconds
+    setting = model, optimizer, images, masks, protocol, seed
+    take_step = GraphedStep(*setting, bf16) if device == "cuda" else partial(step, *setting, bf16=bf16)
     for t in range(len(losses), protocol.iterations):
-        losses.append(step(model, optimizer, images, masks, protocol, seed, t, bf16))
+        losses.append(take_step(t))
         seconds = time.perf_counter() - started
         late = checkpoint and deadline and time.monotonic() > deadline
-        if checkpoint and (late or (t + 1) % CHECKPOINT_EVERY == 0):
+        if checkpoint and (late or (t + 1) % CHECKPOINT_EVERY[device] == 0):
             save_checkpoint(checkpoint, identity, model, optimizer, losses, seconds)
         if late:
             raise TimeUp
         if progress:
             print_progress(t + 1, protocol.iterations, losses[-1], seconds)
     return losses, seconds
-
-
-def step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, masks: Tensor, protocol: Protocol, seed: int, t: int, bf16: bool,
-) -> float:
-    """Iteration t on its batch of all training images and masks, as ``to_tensors`` gives them; its loss."""
-    batch = batch_indices(t, protocol.batch_size, len(images), seed)
-    torch.manual_seed(seed * 1_000_000 + t)
-    image, mask = augment(images[batch], masks[batch])
-    for group in optimizer.param_groups:
-        group["lr"] = protocol.learning_rate_at(t)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16), fast_backward(model):
-        logits = model(normalise(image).to(memory_format=torch.channels_last))
-    loss = total_loss(model, logits, mask, protocol.loss_reduction)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
 
 
 def evaluate(model: nn.Module, samples: Samples, batch_size: int = 10) -> dict:
@@ -99,7 +83,8 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 10) -> dict:
         confusion_images and its group of pictures of one surface in group_images.
     """
     batches = [slice(i, i + batch_size) for i in range(0, len(samples.ids), batch_size)]
-    counts = np.concatenate([confusion(predict(model, samples.images[b]), samples.masks[b]) for b in batches])
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        counts = np.concatenate([confusion(predict(model, samples.images[b]), samples.masks[b]) for b in batches])
     return {
         "iou_pooled": 100 * iou_pooled(counts),
         "iou_image_mean": 100 * iou_image_mean(counts),
@@ -122,38 +107,6 @@ def to_tensors(samples: Samples, device: str) -> tuple[Tensor, Tensor]:
     images = np.pad(samples.images, ((0, 0), rows, columns, (0, 0)), mode="reflect")
     masks = np.pad(samples.masks, ((0, 0), rows, columns), mode="reflect")
     return torch.from_numpy(images).permute(0, 3, 1, 2).to(device), torch.from_numpy(masks)[:, None].float().to(device)
-
-
-def batch_indices(t: int, batch_size: int, images: int, seed: int) -> list[int]:
-    """The images of iteration t: consecutive ones of an endless row of seeded permutations, one an epoch."""
-    indices = []
-    for position in range(t * batch_size, (t + 1) * batch_size):
-        epoch, place = divmod(position, images)
-        indices.append(int(np.random.default_rng((seed, epoch)).permutation(images)[place]))
-    return indices
-
-
-def augment(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotate each image with its mask by a random multiple of 90 degrees and flip half of them.
-
-    Pictures that are not square are rotated by 0 or 180 degrees only, so that a batch keeps one size.
-    """
-    turns = 1 if images.shape[2] == images.shape[3] else 2
-    pairs = []
-    for image, mask in zip(images, masks):
-        k = turns * int(torch.randint(4 // turns, ()))
-        flip = (2,) if torch.rand(()) < 0.5 else ()
-        pairs.append([x.rot90(k, (1, 2)).flip(flip) for x in (image, mask)])
-    images, masks = zip(*pairs)
-    return torch.stack(images), torch.stack(masks)
-
-
-def total_loss(model: nn.Module, logits: Tensor | tuple[Tensor, ...], mask: Tensor, reduction: str) -> Tensor:
-    """Eq. 6 of the main output, plus the weighted sum of the auxiliary ones where a network has them."""
-    if isinstance(logits, Tensor):
-        return segmentation_loss(logits, mask, reduction)
-    main, *auxiliary = (segmentation_loss(output, mask, reduction) for output in logits)
-    return main + model.AUX_WEIGHT * sum(auxiliary)
 
 
 def resume(checkpoint: Path | None, identity: dict, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[list[float], float]:

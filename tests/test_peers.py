@@ -11,7 +11,7 @@ from anet_core.audit import audit, excess, printed_build, reason
 from anet_core.peers.topformer import average_pool
 from anet_core.peers.unpooling import max_positions, max_unpool
 from anet_core.registry import EXTENSIONS, PEERS
-from anet_core.training import total_loss
+from anet_core.step import total_loss
 
 from conftest import ROOT
 

@@ -17,7 +17,8 @@ from anet_core.dataset import load
 from anet_core.fast_backward import fast_backward
 from anet_core.protocol import PRINTED, PROTOCOLS, QUICK, TUNED, protocol
 from anet_core.run import main, run
-from anet_core.training import augment, batch_indices, evaluate, train
+from anet_core.step import batch_indices, draw_poses, posed
+from anet_core.training import evaluate, train
 
 from conftest import ROOT, draw
 
@@ -56,10 +57,11 @@ def test_each_epoch_sees_every_image_once():
 @pytest.mark.parametrize("height, width, symmetries", [(8, 8, 8), (8, 4, 4)])
 def test_augmentation_moves_image_and_mask_alike(height, width, symmetries):
     torch.manual_seed(0)
-    masks = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width).repeat(200, 1, 1, 1)
-    images, moved = augment(masks.repeat(1, 3, 1, 1), masks)
-    assert torch.equal(images[:, :1], moved) and torch.equal(images[:, 2:], moved)
-    assert len({tuple(mask.flatten().tolist()) for mask in moved}) == symmetries
+    mask = torch.arange(height * width).reshape(1, height, width)
+    image = mask.repeat(3, 1, 1)
+    moved = [(posed(image, pose), posed(mask, pose)) for pose in draw_poses(200, mask)]
+    assert all(torch.equal(a, b.expand_as(image)) and b.shape == mask.shape for a, b in moved)
+    assert len({tuple(b.flatten().tolist()) for _, b in moved}) == symmetries
 
 
 @pytest.mark.parametrize("channels, pixels", [(8, 8), (3, 5), (16, 4)])  # the pixels of the middle one do not divide by any other number
@@ -150,7 +152,7 @@ from pathlib import Path
 from anet_core import training
 from anet_core.protocol import QUICK
 from anet_core.run import run
-training.CHECKPOINT_EVERY = 3
+training.CHECKPOINT_EVERY["cpu"] = 3
 run("A-Net", Path(sys.argv[1]), replace(QUICK, name="killed", iterations=30, batch_size=4), results=Path(sys.argv[2]))
 """
 

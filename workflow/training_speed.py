@@ -25,8 +25,9 @@ from anet_core import build, measurements
 from anet_core.dataset import load
 from anet_core.prediction import normalise
 from anet_core.protocol import TUNED, Protocol
+from anet_core.step import draw, posed, step, total_loss
 from anet_core.timing import latencies, machine, ratios, summary
-from anet_core.training import augment, batch_indices, has_bf16, step, to_tensors, total_loss
+from anet_core.training import has_bf16, to_tensors
 from data_prep import locate
 
 SIZE = 224
@@ -37,10 +38,9 @@ SMOOTH = 5  # iterations
 def plain_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, masks: Tensor, protocol: Protocol, seed: int, t: int
 ) -> float:
-    """``training.step`` as a textbook has it: float32, the default memory format, torch's own PReLU."""
-    batch = batch_indices(t, protocol.batch_size, len(images), seed)
-    torch.manual_seed(seed * 1_000_000 + t)
-    image, mask = augment(images[batch], masks[batch])
+    """``step.step`` as a textbook has it: float32, the default memory format, torch's own PReLU."""
+    batch, poses = draw(t, protocol.batch_size, images, seed)
+    image, mask = (torch.stack([posed(x, pose) for x, pose in zip(pictures[batch], poses)]) for pictures in (images, masks))
     for group in optimizer.param_groups:
         group["lr"] = protocol.learning_rate_at(t)
     loss = total_loss(model, model(normalise(image)), mask, protocol.loss_reduction)

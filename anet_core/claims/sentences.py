@@ -16,7 +16,7 @@ from anet_core.grid import LIGHT, NEU
 from anet_core.paper.cells import DAGM, Claim, cell_of, printed, read, row_name
 from anet_core.protocol import PRINTED
 from anet_core.registry import build
-from anet_core.training import augment
+from anet_core.step import draw_poses, posed
 
 CONVERGED = 1.0  # IoU in percent, at least, of a network that has learnt anything
 
@@ -50,8 +50,8 @@ def networks(claim: Claim, _: Evidence, words: str) -> Finding:
 
 def rotation(claim: Claim, _: Evidence) -> Finding:
     """The angle between the orientations, flips apart, that augmentation gives a picture."""
-    picture = torch.arange(4.0).view(1, 1, 2, 2)
-    return same(claim, 2 * 360 / len({tuple(augment(picture, picture)[0].flatten().tolist()) for _ in range(300)}))
+    picture = torch.arange(4).view(2, 2)
+    return same(claim, 2 * 360 / len({tuple(posed(picture, pose).flatten().tolist()) for pose in draw_poses(300, picture)}))
 
 
 def stage(claim: Claim, _: Evidence, row: str, way: str, column: str) -> Finding:
