@@ -50,7 +50,7 @@ class GraphedStep:
         state = [*model.state_dict().values(), *(values["momentum_buffer"] for values in optimizer.state.values())]
         before = [tensor.clone() for tensor in state]
         self.graph = torch.cuda.CUDAGraph()
-        with torch.backends.cudnn.flags(benchmark=True):
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):

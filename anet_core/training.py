@@ -83,7 +83,7 @@ def evaluate(model: nn.Module, samples: Samples, batch_size: int = 10) -> dict:
         confusion_images and its group of pictures of one surface in group_images.
     """
     batches = [slice(i, i + batch_size) for i in range(0, len(samples.ids), batch_size)]
-    with torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         counts = np.concatenate([confusion(predict(model, samples.images[b]), samples.masks[b]) for b in batches])
     return {
         "iou_pooled": 100 * iou_pooled(counts),

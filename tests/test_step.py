@@ -30,7 +30,7 @@ def test_a_graph_is_the_step_kernel_by_kernel(squares, model):
         take_step = GraphedStep(*setting, False) if way is GraphedStep else partial(step, *setting, bf16=False)
         losses.append([take_step(t) for t in range(6)])
     assert losses[0] == pytest.approx(losses[1], abs=0.01)
-    assert losses[0][0] == pytest.approx(losses[1][0], abs=1e-4) and len({round(loss, 4) for loss in losses[0]}) == 6
+    assert losses[0][0] == pytest.approx(losses[1][0], abs=2e-3) and len({round(loss, 4) for loss in losses[0]}) == 6
 
 
 @gpu
