@@ -34,7 +34,7 @@ class GraphedStep:
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, masks: Tensor, protocol: Protocol, seed: int, bf16: bool,
     ) -> None:
-        self.protocol, self.seed = protocol, seed
+        self.protocol, self.seed, self.kept = protocol, seed, (model, optimizer)  # the graph writes where they lie
         self.images, self.masks = (torch.stack([posed(x, pose) for pose in range(symmetries(x))]) for x in (images, masks))
         self.chosen = torch.zeros(2, protocol.batch_size, dtype=torch.long, device=images.device)  # poses and images of a batch
         self.rate = torch.zeros((), device=images.device)
