@@ -175,6 +175,25 @@ def name_points(axes: Axes, points: pd.DataFrame, areas: pd.Series | float = 30,
         taken.append(extent)
 
 
+def distances(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Points of IoU from a reference, a panel each: a ring as printed, a dot with its interval as run here.
+
+    Args:
+        tables: by the reference's name, see ``standings.distances``; of the same networks.
+    """
+    size = (3 + 2.6 * len(tables), 1.4 + 0.28 * max(map(len, tables.values())))
+    figure, panels = plt.subplots(1, len(tables), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for axes, (reference, table) in zip(panels[0], tables.items()):
+        rows = table.reset_index()
+        axes.axvline(0, color="0.3", linewidth=1)
+        spread = [rows["ours"] - rows["low"], rows["high"] - rows["ours"]]
+        axes.errorbar(rows["ours"], rows.index, xerr=spread, fmt="o", capsize=3, label="here, 95 % interval")
+        axes.plot(rows["printed"], rows.index, "o", markerfacecolor="none", color="C3", markersize=9, label="printed")
+        axes.set(xlabel=f"points of IoU less {reference}", yticks=rows.index, yticklabels=rows["network"], ylim=(len(rows) - 0.5, -0.5))
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
 def ways(estimates: pd.DataFrame, order: list[str]) -> Figure:
     """IoU with its interval by the way a network was trained, a panel a data set; dashed is what the paper prints.
 

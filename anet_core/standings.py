@@ -42,6 +42,16 @@ def standings(networks: list[str], dataset: str, runs: dict[str, list[dict]], re
     return pd.DataFrame(rows).set_index("network").reindex(columns=columns).astype({"runs": int, "printed": float})
 
 
+def distances(table: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Points of IoU of each network less the reference: ``printed``, and ``ours`` with its interval ``low`` to ``high``; missing where there is none.
+
+    Args:
+        table: of ``standings`` with that reference.
+    """
+    found = table[[f"less {reference}", "low ", "high "]].set_axis(["ours", "low", "high"], axis=1)
+    return found.assign(printed=table["printed"] - table["printed"][reference]).drop(index=reference)
+
+
 def verdicts(table: pd.DataFrame, reference: str = "A-Net") -> dict[str, list[str]]:
     """The networks "ahead" of the reference, "behind" it, "undecided" (the interval holds 0) and "not run"."""
     others = table.drop(index=reference)

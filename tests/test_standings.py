@@ -3,7 +3,7 @@ import pytest
 
 from anet_core import build, complexity
 from anet_core.paper import printed_iou
-from anet_core.standings import runs_by_network, standings, verdicts
+from anet_core.standings import distances, runs_by_network, standings, verdicts
 
 from test_statistics import drawn, run
 
@@ -35,6 +35,15 @@ def test_a_network_stands_beside_what_the_paper_prints_and_what_was_not_run_is_e
 def test_verdicts_follow_the_paired_interval(runs):
     table = standings([*runs, "UNet"], "neu-patches", runs)
     assert verdicts(table) == {"ahead": [], "behind": ["ENet"], "undecided": ["ESNet"], "not run": ["STDC", "UNet"]}
+
+
+def test_distances_have_the_sign_of_the_network_less_the_reference(runs):
+    table = standings([*runs, "UNet"], "neu-patches", runs, "ENet")
+    apart = distances(table, "ENet")
+    assert apart.index.tolist() == ["A-Net", "ESNet", "STDC", "UNet"]
+    assert apart["printed"]["A-Net"] == pytest.approx(printed_iou("A-Net", "neu-patches") - printed_iou("ENet", "neu-patches"))
+    assert 0 < apart["low"]["A-Net"] < apart["ours"]["A-Net"] < apart["high"]["A-Net"]
+    assert apart["ours"].notna().tolist() == [True, True, False, False]
 
 
 def test_variants_of_a_printed_set_keep_its_printed_iou():
