@@ -53,7 +53,7 @@ def predict(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def mark(path: Path, segmenter: Callable, options: argparse.Namespace, taken: set[Path]) -> dict:
+def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken: set[Path]) -> dict:
     """Write mask and overlay of one picture; what is printed of it.
 
     Args:
@@ -68,7 +68,7 @@ def mark(path: Path, segmenter: Callable, options: argparse.Namespace, taken: se
     if clash := taken & {file.resolve() for file in files.values()}:
         raise ValueError(f"{path} would be written to {min(clash)}, which holds another picture; rename it or give another --out.")
     taken |= {file.resolve() for file in files.values()}
-    image = read_image(path, options.white)
+    image = read_image(path, options.white or segmenter.white)
     mask, milliseconds = segmenter.timed(image)
     save(255 * mask.astype(np.uint8), files["mask"])
     save(overlay(image, mask), files["overlay"])
@@ -128,8 +128,7 @@ def export(options: argparse.Namespace) -> int:
 
     import openvino as ov
 
-    from anet_core import deployment
-    from anet_core.inference import load, side
+    from anet_core import deployment, inference
     from anet_core.prediction import HALF
 
     out = options.out
@@ -137,8 +136,9 @@ def export(options: argparse.Namespace) -> int:
         raise ValueError(f"{out} cannot hold {options.format}; give a file that ends in {ENDINGS[options.format]} as --out.")
     if (options.precision == "int8") != bool(options.pictures) or (options.precision, options.format) == ("int8", "onnx"):
         raise ValueError("int8 needs --format openvino and --pictures FOLDER to take its ranges from; f32 needs no pictures.")
-    network, size = load(options.weights), options.size or (side(options.weights),) * 2
-    pictures = calibration(options.pictures, size, options.white) if options.pictures else None
+    network, size = inference.load(options.weights), options.size or inference.size(options.weights)
+    white = options.white or inference.white(options.weights)
+    pictures = calibration(options.pictures, size, white) if options.pictures else None
     require_folder(out.parent)
     if options.format == "onnx":
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter warns of its own deprecated calls
@@ -147,7 +147,7 @@ def export(options: argparse.Namespace) -> int:
         model = deployment.to_openvino(network, size)
         if pictures is not None:
             model = deployment.quantise(model, pictures, deployment.start(network))
-        ov.save_model(deployment.from_picture(model), out, compress_to_fp16=False)
+        ov.save_model(deployment.from_picture(model, white), out, compress_to_fp16=False)
     height, width = size
     taken = {
         "onnx": f'"image", float32 (1, 3, {height}, {width}), RGB, each value / {HALF} - 1',
@@ -193,9 +193,9 @@ def bench(options: argparse.Namespace) -> int:
     import numpy as np
 
     from anet_core import deployment, timing
-    from anet_core.inference import load, side, to_input
+    from anet_core.inference import load, size, to_input
 
-    network, (height, width) = load(options.weights), options.size or (side(options.weights),) * 2
+    network, (height, width) = load(options.weights), options.size or size(options.weights)
     model = deployment.to_openvino(network, (height, width))
     picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     whole, quantised = (
@@ -270,11 +270,11 @@ def parser() -> argparse.ArgumentParser:
     size = argparse.ArgumentParser(add_help=False)
     size.add_argument(
         "--size", type=sides,
-        help='of a picture: a side, or "HEIGHTxWIDTH", multiples of 32 (default: as --tile of predict)',
+        help='of a picture: a side, or "HEIGHTxWIDTH", multiples of 32 (default: that of the pictures that it was trained on)',
     )
 
     white = argparse.ArgumentParser(add_help=False)
-    white.add_argument("--white", type=positive, help=f"what is white in grey pictures of 16 bits (default: {WHITE})")
+    white.add_argument("--white", type=positive, help=f"what is white in grey pictures of 16 bits (default: as in those that it was trained on, or {WHITE})")
 
     def command(function: Callable, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         one = commands.add_parser(
@@ -290,10 +290,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--precision", default="f32", help="f32 or bf16, if this CPU has it (default: %(default)s)")
     one.add_argument(
         "--tile", type=positive,
-        help="pictures with a longer side are cut into tiles of it (default: the side of the published pictures, as 224 of NEU, that the name "
-             f"of the weights begins with; else {TILE}, as data_prep own cuts them)",
+        help="pictures with a longer side are cut into tiles of it (default: the side of the pictures that it was trained on, or of what an "
+             f".xml file was exported for; {TILE} where that is not known)",
     )
-    one.add_argument("--overlap", type=int, default=OVERLAP, help="least number of pixels that tiles share (default: %(default)s)")
+    one.add_argument("--overlap", type=int, help=f"least number of pixels that tiles share (default: {OVERLAP}, or half a tile)")
 
     one = command(export, weights, size, white)
     one.add_argument("--format", choices=ENDINGS, required=True)

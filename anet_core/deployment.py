@@ -23,12 +23,13 @@ from anet_core.rewrites import optimise
 
 __all__ = [
     "PRECISIONS", "compile_for_cpu", "fastest", "from_picture", "native_precisions", "optimise", "place", "quantise", "read",
-    "require_native", "resized", "runner", "start", "to_onnx", "to_openvino",
+    "require_native", "resized", "runner", "start", "to_onnx", "to_openvino", "white",
 ]
 
 PRECISIONS = ("f32", "bf16")
 FIRST = ("detail_extraction.0", "detail_extraction.1", "detail_extraction.2")  # S1 of A-Net; QuarterNet's first convolution, norm and PReLU
 STARTS = {ANet: FIRST, QuarterNet: FIRST, ENet: ("initial",)}
+WHITE = ["anet", "white"]  # where a model's notes have it
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
 
 
@@ -44,7 +45,7 @@ def require_native(precision: str) -> None:
 
 
 def fastest(model: ov.Model, threads: int, image: np.ndarray) -> str:
-    """The native precision in which a model takes least time on what it takes, as measured: on some CPUs bf16 takes longer than f32."""
+    """The native precision that a model is measured to compute fastest in: on some CPUs bf16 takes longer than f32."""
     functions = {precision: runner(compile_for_cpu(model, precision, threads), image) for precision in native_precisions()}
     return timing.latencies(functions, 2 * timing.BURST, burst=timing.BURST).median().idxmin()
 
@@ -67,11 +68,14 @@ def to_openvino(model: nn.Module, size: int | tuple[int, int]) -> ov.Model:
     return exported
 
 
-def from_picture(model: ov.Model) -> ov.Model:
+def from_picture(model: ov.Model, white: int | None = None) -> ov.Model:
     """A copy of a model of ``to_openvino`` or ``quantise`` that takes the picture itself, uint8 (1, H, W, 3), as it lies in memory.
 
     It scales the values as ``prediction.normalise`` does. A program that leaves this to the model is faster than one that does it by torch,
     whose threads stay awake for a while and are then in the way of OpenVINO's.
+
+    Args:
+        white: noted in the model for who reads pictures of 16 bits for it, see ``white``.
     """
     model = model.clone()
     taken = model.input(0)
@@ -82,7 +86,15 @@ def from_picture(model: ov.Model) -> ov.Model:
     for reader in taken.get_target_inputs():
         reader.replace_source_output(planes.output(0))
     model.output(0).set_names({"logits"})
-    return ov.Model(model.outputs, [picture])
+    whole = ov.Model(model.outputs, [picture])
+    if white:
+        whole.set_rt_info(white, WHITE)
+    return whole
+
+
+def white(model: ov.Model) -> int | None:
+    """What is noted in a model of ``from_picture`` as white in grey pictures of 16 bits, if anything is."""
+    return int(model.get_rt_info(WHITE).value) if model.has_rt_info(WHITE) else None
 
 
 def read(path: Path) -> ov.Model:

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from anet_core import deployment, records, subject, weights
-from anet_core.prediction import normalise, require_pictures
+from anet_core.prediction import MULTIPLE, normalise, require_pictures
 from anet_core.tiling import OVERLAP, require_tiles, tiled
+from data_prep.format import WHITE
 from data_prep.own import TILE
 
 SIZES = 8  # compiled models kept; each size of picture up to a tile needs its own
@@ -29,9 +30,11 @@ class Segmenter:
         name: of weights, see ``weights_file``.
         precision: one of ``deployment.native_precisions()``; of an int8 file, that of what stayed floating in it.
         threads: of the CPU; None for all.
-        tile, overlap: pictures with a side above ``tile`` are cut, see ``tiling.tiled``; None for the side that a file of
-            OpenVINO was exported for, or else that of the pictures that the network was trained on, or where that is not
-            known what ``data_prep.own`` cuts pictures into.
+        tile, overlap: pictures with a side above ``tile`` are cut, see ``tiling.tiled``; None for the longer side of what a file of
+            OpenVINO was exported for, or else of ``size``, and for 64 pixels or half a tile.
+
+    Attributes:
+        white: of grey 16-bit pictures, as ``dataset.read_image`` takes it.
 
     Raises:
         FileNotFoundError, ValueError: see ``weights_file``, ``weights.load``, ``deployment.read`` and ``tiling.require_tiles``;
@@ -40,17 +43,17 @@ class Segmenter:
 
     def __init__(
         self, name: str | Path = "neu-inclusion", precision: str = "f32", threads: int | None = None,
-        tile: int | None = None, overlap: int = OVERLAP,
+        tile: int | None = None, overlap: int | None = None,
     ) -> None:
         deployment.require_native(precision)
         path = weights_file(name)
         if path.suffix == ".xml":
             self.model = deployment.read(path)
-            longest = max(self.model.input(0).shape[1:3])
         else:
-            longest = side(path)
-            self.model = deployment.from_picture(deployment.to_openvino(load(path), longest))
-        tile = tile or longest
+            self.model = deployment.from_picture(deployment.to_openvino(load(path), size(path)), white(path))
+        self.white = deployment.white(self.model)
+        tile = tile or max(self.model.input(0).shape[1:3])
+        overlap = min(OVERLAP, tile // 2) if overlap is None else overlap
         require_tiles(tile, overlap)
         self.precision, self.threads, self.tile, self.overlap = precision, threads or os.cpu_count(), tile, overlap
         self.compiled = lru_cache(SIZES)(self.compile)
@@ -96,12 +99,21 @@ def load(name: str | Path) -> nn.Module:
     return deployment.optimise(weights.load(path))
 
 
-def side(name: str | Path) -> int:
-    """The side in pixels of the pictures that the network of some weights was trained on, by their file's name (see ``weights_file``).
+def size(name: str | Path) -> tuple[int, int]:
+    """Height and width of the pictures that the network of some weights (see ``weights_file``) was trained on, padded to multiples of 32.
 
-    Where that names no published data set, that of the tiles that ``data_prep.own`` cuts pictures into.
+    Of own pictures it stands in the file; of published ones it follows from the file's name. Where neither says it, it is that of the
+    tiles that ``data_prep.own`` cuts pictures into.
     """
-    return subject.side(weights_file(name).name.split("--")[0]) or TILE
+    path = weights_file(name)
+    known = weights.pictures(path).get("size") or (subject.side(path.name.split("--")[0]) or TILE,) * 2
+    return tuple(side + -side % MULTIPLE for side in known)
+
+
+def white(name: str | Path) -> int | None:
+    """What is white in the grey 16-bit pictures that the network of some weights was trained on; None where that is nothing special."""
+    known = weights.pictures(weights_file(name)).get("white")
+    return known if known != WHITE else None
 
 
 def to_input(image: np.ndarray) -> np.ndarray:

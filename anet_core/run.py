@@ -24,6 +24,7 @@ from anet_core.protocol import PROTOCOLS, Protocol, protocol
 from anet_core.registry import build, names
 from anet_core.training import evaluate, has_bf16, train
 from data_prep.format import split
+from data_prep.own import settings
 
 HELD_BACK = 50  # training images that a protocol's values are chosen on
 
@@ -69,7 +70,7 @@ def run(
                     device or ("cuda" if torch.cuda.is_available() else "cpu"), checkpoint=checkpoint or own, progress=progress, deadline=deadline,
                 )
                 if not held_back:
-                    weights.save(network, model, results / "weights" / f"{name}.safetensors")
+                    weights.save(network, model, results / "weights" / f"{name}.safetensors", settings(folder))
                 records.write(record, path)
                 own.unlink(missing_ok=True)
     record = records.read(path)

@@ -1,6 +1,9 @@
-"""Trained weights as safetensors files: no pickle, and the network's name inside."""
+"""Trained weights as safetensors files: no pickle, and inside them the network's name and what pictures it was trained on."""
 
+import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import nn
@@ -8,19 +11,52 @@ from torch import nn
 from anet_core.registry import build
 
 
-def save(model: nn.Module, name: str, path: Path) -> None:
-    """Write the weights of network ``name``, whole or not at all."""
+PICTURES = ("size", "white")  # of the settings that a data set was made with, those that further pictures need
+
+
+def save(model: nn.Module, name: str, path: Path, settings: dict | None = None) -> None:
+    """Write the weights of network ``name``, whole or not at all.
+
+    Args:
+        settings: of its data set, see ``data_prep.own.settings``.
+    """
     from safetensors.torch import save_file
 
+    about = {key: json.dumps(settings[key]) for key in PICTURES if settings and key in settings}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary, {"model": name})
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary, {"model": name, **about})
     os.replace(temporary, path)
 
 
 def short_name(dataset: str, model: str) -> str:
     """What ``anet --weights`` calls a network as it was trained by the protocol ``tuned``, on split 0 with seed 0; see ``inference.weights_file``."""
     return dataset if model == "A-Net" else f"{dataset}:{model}"
+
+
+def pictures(path: Path) -> dict:
+    """Of the pictures that the network of a weights file was trained on: "size", height and width, and "white", where they were own ones.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``load`` does of the file.
+    """
+    with opened(path) as file:
+        about = file.metadata() or {}
+    return {key: json.loads(about[key]) for key in PICTURES if key in about}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator["safe_open"]:
+    """A weights file, to read from."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; train that network first, or give another weights file.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch or train it again.") from None
 
 
 def load(path: Path) -> nn.Module:
@@ -30,16 +66,9 @@ def load(path: Path) -> nn.Module:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, names no known network, or holds another network's weights.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; train that network first, or give another weights file.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            name = (file.metadata() or {}).get("model", "")
-            state = {key: file.get_tensor(key) for key in file.keys()}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch or train it again.") from None
+    with opened(path) as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}
+        name = (file.metadata() or {}).get("model", "")
     model = build(name)
     try:
         model.load_state_dict(state)

@@ -76,12 +76,18 @@ def prepare(
     if test is None:
         rows = [(groups[name], bool(set(values[groups[name]]) & set(defects))) for name in sorted(groups, key=format.natural)]
         test = possible_test(rows, split_seed, source)
-    settings = {
+    chosen = {
         "source": source.name, "size": size, "tile": tile, "overlap": overlap, "white": scale,
         "defect_values": defects if threshold is None else None, "threshold": threshold, "unmasked_sound": unmasked_sound,
     }
-    format.write(out, samples(), test, split_seed, groups, {NOTE: json.dumps(settings, indent=1) + "\n"})
+    format.write(out, samples(), test, split_seed, groups, {NOTE: json.dumps(chosen, indent=1) + "\n"})
     return out
+
+
+def settings(folder: Path) -> dict:
+    """What ``prepare`` wrote of a data set; {} of one that was made in another way."""
+    path = folder / NOTE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def find_pairs(source: Path, unmasked_sound: bool) -> dict[str, tuple[Path, Path | None]]:

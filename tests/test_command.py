@@ -25,7 +25,7 @@ from anet_core.defects import overlay
 from anet_core.inference import Segmenter, to_input, weights_file
 from anet_core.prediction import pad_amounts, predict
 from anet_core.protocol import PROTOCOLS, QUICK
-from data_prep import synthetic
+from data_prep import own, synthetic
 
 from conftest import ROOT, draw
 
@@ -157,7 +157,7 @@ def test_weights_that_are_none(tmp_path, capsys):
 
 @pytest.mark.parametrize("option, value, said", [
     ("--precision", "int3", "this CPU does not compute in 'int3'; choose from f32.*"),
-    ("--tile", "100", "tiles of 100 that share 64 pixels are impossible; .*"),
+    ("--tile", "100", "tiles of 100 that share 50 pixels are impossible; .*"),
     ("--overlap", "224", "tiles of 224 that share 224 pixels are impossible; .*"),  # the side that it was trained on
 ])
 def test_impossible_settings(option, value, said, pictures, capsys):
@@ -235,6 +235,29 @@ def test_a_camera_of_12_bits_is_not_taken_for_the_dark(tmp_path, capsys):
     assert "has 16 bits and no brighter pixel than 16 of 255; give white, 4095 for a camera of 12 bits, or 65535" in capsys.readouterr().err
     for white in ("4095", "65535"):
         assert main(["predict", str(folder), "--out", str(out), "--white", white, *SMALL]) == 0
+
+
+def test_weights_know_the_size_and_the_white_of_own_pictures(tmp_path, capsys):
+    """Those of a camera of 12 bits, 60x70: predict, from the weights and from an exported file, and export need not be told."""
+    source, draw = tmp_path / "source", np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (source / kind).mkdir(parents=True)
+    for i in range(4):
+        Image.fromarray(draw.integers(0, 4096, (60, 70), np.uint16)).save(source / "images" / f"{i}.png")
+        Image.fromarray(np.where(draw.random((60, 70)) < 0.1, 255, 0).astype(np.uint8)).save(source / "masks" / f"{i}.png")
+    torch.manual_seed(0)
+    file, exported = tmp_path / "none.safetensors", tmp_path / "anet.xml"
+    weights.save(build("A-Net:none"), "A-Net:none", file, own.settings(own.prepare(source, tmp_path / "set", white=4095)))
+    assert main(["export", "--format", "openvino", "--weights", str(file), "--out", str(exported)]) == 0
+    assert "uint8 (1, 64, 96, 3)" in capsys.readouterr().out
+    for given in (file, exported):
+        segmenter = Segmenter(given, threads=1)
+        assert (segmenter.white, segmenter.tile) == (4095, 96)
+        out = tmp_path / given.stem
+        assert main(["predict", str(source / "images" / "0.png"), "--weights", str(given), "--out", str(out)]) == 0
+        assert np.array_equal(read_mask(out / "0-mask.png"), segmenter(read_image(source / "images" / "0.png", 4095)))
+    weights.save(build("A-Net:none"), "A-Net:none", file, own.settings(own.prepare(source, tmp_path / "plain", white=65535)))
+    assert Segmenter(file, threads=1).white is None  # so that a dark picture is still refused
 
 
 def test_int8_sees_of_a_large_picture_what_predict_sees(tmp_path):

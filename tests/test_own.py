@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anet_core import dataset
+from anet_core import dataset, weights
+from anet_core.inference import Segmenter
 from data_prep import own
 
 from conftest import ROOT
@@ -306,5 +307,9 @@ def test_one_papermill_call_ends_with_a_mask_for_a_picture_never_seen(tmp_path):
     assert len(dataset.read_manifest(tmp_path / "data" / "parts")) == 8
     exported = {path.suffix for path in (tmp_path / "results" / "weights").iterdir()}
     assert exported == {".safetensors", ".onnx", ".xml", ".bin"}
+    [trained] = (tmp_path / "results" / "weights").glob("*.safetensors")
+    assert weights.pictures(trained) == {"size": [64, 64], "white": 4095}
     [mask] = (tmp_path / "results" / "masks").glob("parts--A-Net--quick*--new part.png")
     assert Image.open(mask).size == new.size
+    segmenter = Segmenter(trained.with_suffix(".xml"), threads=1)  # which anet predict uses
+    assert (segmenter.tile, segmenter.white) == (64, 4095)
