@@ -118,6 +118,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=names(), help="all if not given")
     parser.add_argument("--side-by-side", type=int, nargs="+", help="numbers of processes, instead of the networks one by one")
     options = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error("torch finds no CUDA device here")
     if options.side_by_side:
         write([side_by_side(options.dataset, model, number) for model in options.models for number in options.side_by_side], "side-by-side")
         return
