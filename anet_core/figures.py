@@ -22,8 +22,8 @@ sns.set_theme(style="whitegrid", palette="colorblind", context="notebook", rc={"
 Figure._repr_pretty_ = lambda figure, printer, cycle: printer.text(describe(figure))
 
 
-def loss_curves(records: list[dict], of: str = "protocol") -> Axes:
-    """Training loss of runs, a running mean over 25 iterations, one line for each value of the key ``of``.
+def loss_curves(records: list[dict]) -> Axes:
+    """Training loss of runs, a running mean over 25 iterations, one line for each protocol.
 
     It is Eq. 6, to which networks with training heads add the losses of these.
     """
@@ -31,12 +31,36 @@ def loss_curves(records: list[dict], of: str = "protocol") -> Axes:
         pd.DataFrame({
             "iteration": np.arange(1, len(record["losses"]) + 1),
             "loss": pd.Series(record["losses"]).rolling(SMOOTH, min_periods=1).mean(),
-            of: record[of],
+            "protocol": record["protocol"],
         })
         for record in records
     ], ignore_index=True)
     _, axes = plt.subplots()
-    return sns.lineplot(curves, x="iteration", y="loss", hue=of, style=of, errorbar=None, ax=axes)
+    return sns.lineplot(curves, x="iteration", y="loss", hue="protocol", style="protocol", errorbar=None, ax=axes)
+
+
+def losses_by_network(records: list[dict]) -> Figure:
+    """Training loss of runs as in ``loss_curves``, a panel each; behind it in grey are the others."""
+    curves = [pd.Series(record["losses"]).rolling(SMOOTH, min_periods=1).mean() for record in records]
+    columns = min(4, len(records))
+    rows = -(-len(records) // columns)
+    size = (1 + 1.9 * columns, 0.7 + 1.5 * rows)
+    figure, panels = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained")
+    for i, (axes, record) in enumerate(zip(panels.flat, records)):
+        for curve in curves:
+            axes.plot(curve, color="0.8", linewidth=1)
+        axes.plot(curves[i], color="C0")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+        axes.set_title(record["model"], fontsize=10)
+        axes.tick_params(labelbottom=i + columns >= len(records))
+    for axes in panels.flat[len(records) :]:
+        axes.remove()
+    figure.set_label("Training loss against iteration, a panel a network")
+    figure.supxlabel("iteration", fontsize=11)
+    figure.supylabel("loss", fontsize=11)
+    return figure
 
 
 def iou_by_iterations(settings: pd.DataFrame, printed: float) -> Axes:
@@ -61,11 +85,12 @@ def iou_by_iterations(settings: pd.DataFrame, printed: float) -> Axes:
 
 
 def image_ious(records: list[dict]) -> Axes:
-    """For each network, the share of test images whose IoU stays below a value."""
+    """For each network the IoU of every test image, a dot each, and behind them the median, half and nine tenths of the images."""
     values = pd.concat([pd.DataFrame({"IoU": r["iou_images"].values(), "network": r["model"]}) for r in records], ignore_index=True)
-    _, axes = plt.subplots()
-    sns.ecdfplot(values, x="IoU", hue="network", ax=axes)
-    axes.set(xlabel="IoU of one image (%)", ylabel="share of test images below", xlim=(0, 100))
+    _, axes = plt.subplots(figsize=(7, 0.8 + 0.35 * len(records)))
+    sns.boxplot(values, x="IoU", y="network", whis=(5, 95), fliersize=0, color="0.85", linewidth=1, ax=axes)
+    sns.stripplot(values, x="IoU", y="network", size=3, alpha=0.6, jitter=0.25, ax=axes)
+    axes.set(xlabel="IoU of one image (%)", ylabel="", xlim=(-2, 102))
     return axes
 
 
