@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from matplotlib.transforms import Bbox
 
 from anet_core.alt_text import describe
@@ -51,6 +52,7 @@ def losses_by_network(records: list[dict]) -> Figure:
             axes.plot(curve, color="0.8", linewidth=1)
         axes.plot(curves[i], color="C0")
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
         axes.set_title(record["model"], fontsize=10)
