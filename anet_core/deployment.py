@@ -29,7 +29,7 @@ __all__ = [
 PRECISIONS = ("f32", "bf16")
 FIRST = ("detail_extraction.0", "detail_extraction.1", "detail_extraction.2")  # S1 of A-Net; QuarterNet's first convolution, norm and PReLU
 STARTS = {ANet: FIRST, QuarterNet: FIRST, ENet: ("initial",)}
-WHITE = ["anet", "white"]  # where a model's notes have it
+NOTED_WHITE = ["anet", "white"]  # where a model's notes have it
 CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
 
 
@@ -88,13 +88,13 @@ def from_picture(model: ov.Model, white: int | None = None) -> ov.Model:
     model.output(0).set_names({"logits"})
     whole = ov.Model(model.outputs, [picture])
     if white:
-        whole.set_rt_info(white, WHITE)
+        whole.set_rt_info(white, NOTED_WHITE)
     return whole
 
 
 def white(model: ov.Model) -> int | None:
     """What is noted in a model of ``from_picture`` as white in grey pictures of 16 bits, if anything is."""
-    return int(model.get_rt_info(WHITE).value) if model.has_rt_info(WHITE) else None
+    return int(model.get_rt_info(NOTED_WHITE).value) if model.has_rt_info(NOTED_WHITE) else None
 
 
 def read(path: Path) -> ov.Model:

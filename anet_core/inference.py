@@ -17,7 +17,6 @@ from torch import nn
 from anet_core import deployment, records, subject, weights
 from anet_core.prediction import MULTIPLE, normalise, require_pictures
 from anet_core.tiling import OVERLAP, require_tiles, tiled
-from data_prep.format import WHITE
 from data_prep.own import TILE
 
 SIZES = 8  # compiled models kept; each size of picture up to a tile needs its own
@@ -111,9 +110,8 @@ def size(name: str | Path) -> tuple[int, int]:
 
 
 def white(name: str | Path) -> int | None:
-    """What is white in the grey 16-bit pictures that the network of some weights was trained on; None where that is nothing special."""
-    known = weights.pictures(weights_file(name)).get("white")
-    return known if known != WHITE else None
+    """What is white in the grey 16-bit pictures that the network of some weights was trained on; None where none was given for them."""
+    return weights.pictures(weights_file(name)).get("white")
 
 
 def to_input(image: np.ndarray) -> np.ndarray:

@@ -64,13 +64,13 @@ def run(
             if not free:
                 raise BlockingIOError(f"{name} is run by another process just now; wait until it has written {path}.")
             if not path.exists():
-                own = results / "checkpoints" / f"{name}.pt"
+                own, pictures = results / "checkpoints" / f"{name}.pt", settings(folder)
                 record = trained_and_tested(
                     network, model, folder, protocol, split_seed, seed, held_back,
                     device or ("cuda" if torch.cuda.is_available() else "cpu"), checkpoint=checkpoint or own, progress=progress, deadline=deadline,
                 )
                 if not held_back:
-                    weights.save(network, model, results / "weights" / f"{name}.safetensors", settings(folder))
+                    weights.save(network, model, results / "weights" / f"{name}.safetensors", pictures)
                 records.write(record, path)
                 own.unlink(missing_ok=True)
     record = records.read(path)

@@ -81,6 +81,24 @@ def difference(ours: list[dict], theirs: list[dict]) -> tuple[float, float, floa
     return float(mean), *interval(bootstrap(ours) - bootstrap(theirs))
 
 
+def hinges(ours: list[dict], theirs: list[dict]) -> list[str]:
+    """The surfaces without any one of which the interval of ``difference`` holds 0."""
+    ours, theirs = shared(ours, theirs)
+
+    def undecided(surface: str) -> bool:
+        parts = (bootstrap([without(run, surface) for run in runs]) for runs in (ours, theirs))
+        low, high = interval(np.subtract(*parts))
+        return low <= 0 <= high
+
+    return [surface for surface in sorted({name for run in ours for name in by_surface(run)[0]}) if undecided(surface)]
+
+
+def without(run: dict, surface: str) -> dict:
+    """A run whose test had no picture of a surface."""
+    kept = [image for image, name in surfaces(run).items() if name != surface]
+    return run | {key: {image: run[key][image] for image in kept} for key in ("confusion_images", "group_images")}
+
+
 def effect_size(ours: list[dict], theirs: list[dict]) -> float:
     """Cohen's d_z of the same comparison: the mean over surfaces of the difference in IoU, by its standard deviation.
 
@@ -110,3 +128,16 @@ def rank_correlation(ours: dict[str, list[dict]], printed: dict[str, float]) -> 
     values = list(printed.values())
     means = [np.mean([run["iou_pooled"] for run in ours[name]]) for name in printed]
     return float(spearmanr(means, values).statistic), *interval(np.array([spearmanr(draw, values).statistic for draw in draws.T]))
+
+
+def rank_of_redraws(runs: dict[str, list[dict]]) -> tuple[float, float, float]:
+    """Spearman's rank correlation of mean IoUs with their own redraws over surfaces: its median, 2.5th and 97.5th percentile.
+
+    What ``rank_correlation`` comes to where the true orders are the same, and one of them is known without error.
+    """
+    from scipy.stats import spearmanr
+
+    draws = np.stack([bootstrap(of_one) for of_one in runs.values()])  # (networks, RESAMPLES)
+    means = [np.mean([run["iou_pooled"] for run in of_one]) for of_one in runs.values()]
+    found = np.array([spearmanr(draw, means).statistic for draw in draws.T])
+    return float(np.median(found)), *interval(found)

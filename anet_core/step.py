@@ -18,8 +18,7 @@ def step(
     model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, masks: Tensor, protocol: Protocol, seed: int, t: int, bf16: bool,
 ) -> float:
     """Iteration t on its batch of all training images and masks, as ``training.to_tensors`` gives them; its loss."""
-    batch, poses = draw(t, protocol.batch_size, images, seed)
-    image, mask = (torch.stack([posed(x, pose) for x, pose in zip(pictures[batch], poses)]) for pictures in (images, masks))
+    image, mask = drawn(images, masks, *draw(t, protocol.batch_size, images, seed))
     for group in optimizer.param_groups:
         group["lr"] = protocol.learning_rate_at(t)
     return update(model, optimizer, image, mask, protocol.loss_reduction, bf16).item()
@@ -28,16 +27,19 @@ def step(
 class GraphedStep:
     """``step`` on a GPU, captured once and launched whole: a small network's kernels take less time than their launching one by one.
 
-    The images lie in the GPU's memory in all their poses. Arguments as of ``step``; call it with t.
+    The images and masks lie in the GPU's memory in all their poses, 32 bytes a pixel of each square picture. Arguments as of ``step``, with
+    images and masks on the CPU; call it with t.
     """
 
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, masks: Tensor, protocol: Protocol, seed: int, bf16: bool,
     ) -> None:
         self.protocol, self.seed, self.kept = protocol, seed, (model, optimizer)  # the graph writes where they lie
-        self.images, self.masks = (torch.stack([posed(x, pose) for pose in range(symmetries(x))]) for x in (images, masks))
-        self.chosen = torch.zeros(2, protocol.batch_size, dtype=torch.long, device=images.device)  # poses and images of a batch
-        self.rate = torch.zeros((), device=images.device)
+        self.images, self.masks = (
+            torch.stack([posed(x, pose) for pose in range(symmetries(x))]).cuda() for x in (images, masks.to(torch.uint8))
+        )  # (poses, N, ...)
+        self.chosen = torch.zeros(2, protocol.batch_size, dtype=torch.long, device="cuda")  # poses and images of a batch
+        self.rate = torch.zeros((), device="cuda")
         for group in optimizer.param_groups:
             group["lr"] = self.rate
         for parameter in model.parameters():
@@ -45,7 +47,7 @@ class GraphedStep:
 
         def take() -> Tensor:
             image, mask = (pictures[*self.chosen] for pictures in (self.images, self.masks))
-            return update(model, optimizer, image, mask, protocol.loss_reduction, bf16).detach()
+            return update(model, optimizer, image, mask.float(), protocol.loss_reduction, bf16).detach()
 
         state = [*model.state_dict().values(), *(values["momentum_buffer"] for values in optimizer.state.values())]
         before = [tensor.clone() for tensor in state]
@@ -69,6 +71,12 @@ class GraphedStep:
         self.rate.fill_(self.protocol.learning_rate_at(t))
         self.graph.replay()
         return self.loss.item()
+
+
+def optimizer_of(model: nn.Module, protocol: Protocol) -> torch.optim.SGD:
+    """Stochastic gradient descent by a protocol; on a GPU in one kernel."""
+    fused = next(model.parameters()).is_cuda
+    return torch.optim.SGD(model.parameters(), protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay, fused=fused)
 
 
 def update(model: nn.Module, optimizer: torch.optim.Optimizer, image: Tensor, mask: Tensor, reduction: str, bf16: bool) -> Tensor:
@@ -96,6 +104,11 @@ def draw(t: int, batch_size: int, images: Tensor, seed: int) -> tuple[list[int],
     return batch_indices(t, batch_size, len(images), seed), draw_poses(batch_size, images)
 
 
+def drawn(images: Tensor, masks: Tensor, batch: list[int], poses: list[int]) -> tuple[Tensor, Tensor]:
+    """The images of a batch and their masks in their poses."""
+    return tuple(torch.stack([posed(x, pose) for x, pose in zip(pictures[batch], poses)]) for pictures in (images, masks))
+
+
 def batch_indices(t: int, batch_size: int, images: int, seed: int) -> list[int]:
     """The images of iteration t: consecutive ones of an endless row of seeded permutations, one an epoch."""
     places = (divmod(position, images) for position in range(t * batch_size, (t + 1) * batch_size))
@@ -120,6 +133,6 @@ def draw_poses(number: int, images: Tensor) -> list[int]:
 
 
 def posed(images: Tensor, pose: int) -> Tensor:
-    """Pictures (..., H, W) rotated by 90 degrees, or 180 where they are not square, pose // 2 times, then flipped if pose is odd."""
+    """Pictures (..., H, W) rotated by 90 degrees, or 180 where they are not square, pose // 2 times, then mirrored left to right if pose is odd."""
     turns, flip = divmod(pose, 2)
-    return images.rot90(turns * 8 // symmetries(images), (-2, -1)).flip((-2,) if flip else ())
+    return images.rot90(turns * 8 // symmetries(images), (-2, -1)).flip((-1,) if flip else ())

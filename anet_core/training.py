@@ -16,7 +16,7 @@ from anet_core.dataset import Samples
 from anet_core.metrics import confusion, iou, iou_image_mean, iou_pooled
 from anet_core.prediction import pad_amounts, predict
 from anet_core.protocol import Protocol
-from anet_core.step import GraphedStep, step
+from anet_core.step import GraphedStep, optimizer_of, step
 
 CHECKPOINT_EVERY = {"cpu": 50, "cuda": 250}  # iterations: of A-Net a minute on the one, seconds on the other
 
@@ -47,13 +47,15 @@ def train(
 
     Returns:
         the loss of each iteration, and the seconds spent, earlier tries included.
+
+    Raises:
+        TimeUp: the deadline has come.
+        ValueError: a checkpoint that is damaged or of another run, or images that do not fit into the GPU's memory.
     """
     bf16 = has_bf16(device) if bf16 is None else bf16
-    images, masks = to_tensors(samples, device)
+    images, masks = to_tensors(samples)
     model.to(device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.SGD(
-        model.parameters(), protocol.learning_rate, protocol.momentum, weight_decay=protocol.weight_decay, fused=device == "cuda"
-    )
+    optimizer = optimizer_of(model, protocol)
     identity = {
         "network": type(model).__name__, "protocol": asdict(protocol), "seed": seed, "device": device, "bf16": bf16,
         "data": hashlib.sha256(samples.images.tobytes() + samples.masks.tobytes()).hexdigest(),
@@ -61,7 +63,10 @@ def train(
     losses, seconds = resume(checkpoint, identity, model, optimizer)
     started = time.perf_counter() - seconds
     setting = model, optimizer, images, masks, protocol, seed
-    take_step = GraphedStep(*setting, bf16) if device == "cuda" else partial(step, *setting, bf16=bf16)
+    try:
+        take_step = GraphedStep(*setting, bf16) if device == "cuda" else partial(step, *setting, bf16=bf16)
+    except torch.OutOfMemoryError:
+        raise ValueError(f"{len(images)} images do not fit into the GPU's memory; set CUDA_VISIBLE_DEVICES to nothing to train on the CPU.") from None
     for t in range(len(losses), protocol.iterations):
         losses.append(take_step(t))
         seconds = time.perf_counter() - started
@@ -101,12 +106,12 @@ def has_bf16(device: str) -> bool:
     return torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
-def to_tensors(samples: Samples, device: str) -> tuple[Tensor, Tensor]:
+def to_tensors(samples: Samples) -> tuple[Tensor, Tensor]:
     """Images uint8 (N, 3, H, W) and masks float32 (N, 1, H, W), padded to multiples of 32."""
     rows, columns = pad_amounts(*samples.masks.shape[1:])
     images = np.pad(samples.images, ((0, 0), rows, columns, (0, 0)), mode="reflect")
     masks = np.pad(samples.masks, ((0, 0), rows, columns), mode="reflect")
-    return torch.from_numpy(images).permute(0, 3, 1, 2).to(device), torch.from_numpy(masks)[:, None].float().to(device)
+    return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(masks)[:, None].float()
 
 
 def resume(checkpoint: Path | None, identity: dict, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[list[float], float]:

@@ -24,7 +24,7 @@ def prepare(
     """Make a data set from source/images and source/masks.
 
     The settings are written to prepared.json in the new folder, among them "size", height and width of its pictures,
-    and "white", which ``dataset.read_image`` needs for further pictures.
+    and "white" as it was given, which ``dataset.read_image`` needs for further pictures.
 
     Args:
         out: the new folder.
@@ -77,7 +77,7 @@ def prepare(
         rows = [(groups[name], bool(set(values[groups[name]]) & set(defects))) for name in sorted(groups, key=format.natural)]
         test = possible_test(rows, split_seed, source)
     chosen = {
-        "source": source.name, "size": size, "tile": tile, "overlap": overlap, "white": scale,
+        "source": source.name, "size": size, "tile": tile, "overlap": overlap, "white": white,
         "defect_values": defects if threshold is None else None, "threshold": threshold, "unmasked_sound": unmasked_sound,
     }
     format.write(out, samples(), test, split_seed, groups, {NOTE: json.dumps(chosen, indent=1) + "\n"})
@@ -85,9 +85,12 @@ def prepare(
 
 
 def settings(folder: Path) -> dict:
-    """What ``prepare`` wrote of a data set; {} of one that was made in another way."""
+    """What ``prepare`` wrote of a data set; {} of one that was made in another way. ValueError where the file is damaged."""
     path = folder / NOTE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError:
+        raise ValueError(f"{path} is damaged; make the data set again, or delete that file if its pictures are of 8 bits.") from None
 
 
 def find_pairs(source: Path, unmasked_sound: bool) -> dict[str, tuple[Path, Path | None]]:

@@ -256,8 +256,8 @@ def test_weights_know_the_size_and_the_white_of_own_pictures(tmp_path, capsys):
         out = tmp_path / given.stem
         assert main(["predict", str(source / "images" / "0.png"), "--weights", str(given), "--out", str(out)]) == 0
         assert np.array_equal(read_mask(out / "0-mask.png"), segmenter(read_image(source / "images" / "0.png", 4095)))
-    weights.save(build("A-Net:none"), "A-Net:none", file, own.settings(own.prepare(source, tmp_path / "plain", white=65535)))
-    assert Segmenter(file, threads=1).white is None  # so that a dark picture is still refused
+    weights.save(build("A-Net:none"), "A-Net:none", file, {"size": [60, 70], "white": None})
+    assert Segmenter(file, threads=1).white is None  # so that a dark picture is refused
 
 
 def test_int8_sees_of_a_large_picture_what_predict_sees(tmp_path):

@@ -12,7 +12,7 @@ from anet_core.grid import NEU
 from anet_core.paper import printed_iou
 from anet_core.registry import PEERS
 from anet_core.standings import runs_by_network, standings, verdicts
-from anet_core.statistics import bootstrap_iou_pooled
+from anet_core.statistics import bootstrap_iou_pooled, hinges
 from data_prep.neu import RANDOM
 
 from conftest import ROOT
@@ -61,10 +61,15 @@ def test_every_number_in_the_answer_of_the_readme_is_recorded_or_counted():
 
 def test_the_readme_says_which_networks_are_ahead_of_a_net_and_behind_it():
     runs = runs_by_network(records.read_all(ROOT / "results" / "runs"), "neu-inclusion", "tuned")
-    said = verdicts(standings(["A-Net", *PEERS], "neu-inclusion", runs))
+    table = standings(["A-Net", *PEERS], "neu-inclusion", runs)
+    said = verdicts(table)
     text = " ".join((ROOT / "README.md").read_text().split())
     ahead, behind, undecided = (" and ".join(", ".join(said[key]).rsplit(", ", 1)) for key in ("ahead", "behind", "undecided"))
-    assert f"one run each puts {ahead} ahead of it and {behind} behind it, cannot tell it from {undecided}, and" in text
+    assert f"one run each puts {ahead} ahead of it and {behind} behind it, either undecided without one surface or another, cannot tell it from {undecided}, and" in text
+    assert all(hinges(runs[name], runs["A-Net"]) for name in said["ahead"] + said["behind"])
+    on_patches = runs_by_network(records.read_all(ROOT / "results" / "runs"), "neu-patches", "tuned")
+    assert "UNet" in said["undecided"] and table.loc["UNet", "less A-Net"] > 0
+    assert "UNet" in verdicts(standings(["A-Net", "UNet"], "neu-patches", on_patches))["behind"]
     assert len(said["not run"]) == 3 and "the other three are still to be run" in text
 
 
@@ -74,10 +79,10 @@ def test_networks_that_are_printed_far_below_the_rest_are_not_so_here():
     for dataset in NEU:
         runs = runs_by_network(records.read_all(ROOT / "results" / "runs"), dataset, "tuned")
         table = standings(["A-Net", *PEERS], dataset, runs)
-        far = table[(table["printed"] < 2 / 3 * table["printed"].median()) & (table["runs"] > 0)]
-        assert (far["IoU"] > 0.9 * table["IoU"].median()).all()
+        far = table[(table["printed"] < table["printed"].median() - 15) & (table["runs"] > 0)]
+        assert (far["IoU"] > table["IoU"].median() - 5).all()
         found += [(name, dataset) for name in far.index]
-    assert found == [("BiSeNetV2", "neu-inclusion"), ("BiSeNetV2", "neu-scratches"), ("ERFNet", "neu-scratches")]
+    assert found == [*(("BiSeNetV2", dataset) for dataset in NEU), ("ERFNet", "neu-scratches")]
 
 
 def test_quarternet_cannot_be_told_from_a_net():

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from anet_core.metrics import iou, iou_pooled
-from anet_core.statistics import bootstrap, bootstrap_iou_pooled, difference, effect_size, interval, rank_correlation, shared
+from anet_core.statistics import (
+    bootstrap, bootstrap_iou_pooled, difference, effect_size, hinges, interval, rank_correlation, rank_of_redraws, shared,
+)
 from data_prep import neu
 
 
@@ -108,3 +110,24 @@ def test_the_order_of_networks():
     assert rank_correlation(ours, printed) == pytest.approx((1, 1, 1))
     backwards = {name: -value for name, value in printed.items()}
     assert rank_correlation(ours, backwards)[0] == pytest.approx(-1)
+
+
+def test_a_hinge_is_a_surface_without_which_nothing_is_decided():
+    """Ours finds more on 4 of 13 surfaces: a draw has none of them in 0.8 % of cases, and none of 3 of 12 in 3.2 %."""
+    theirs = np.tile([70, 30, 10], (13, 1))
+    ours = theirs + np.array([[20, -20, 0]] * 4 + [[0, 0, 0]] * 9)
+    better, same = [run(ours)], [run(theirs)]
+    assert difference(better, same)[1] > 0
+    assert hinges(better, same) == [f"image {i}" for i in range(4)]
+
+
+def test_an_order_that_surfaces_agree_on_is_found_again():
+    rng = np.random.default_rng(0)
+    counts = drawn(rng, 40)
+    networks = {}
+    for name, lost in (("a", 0.0), ("b", 0.2), ("c", 0.4)):
+        less = (lost * counts[:, 0]).astype(int)
+        networks[name] = [run(counts + np.stack([-less, less, 0 * less], 1))]
+    assert rank_of_redraws(networks) == (1.0, 1.0, 1.0)
+    alike = {name: [run(drawn(rng, 40))] for name in "abcd"}
+    assert rank_of_redraws(alike)[1] < 0

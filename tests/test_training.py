@@ -62,6 +62,9 @@ def test_augmentation_moves_image_and_mask_alike(height, width, symmetries):
     moved = [(posed(image, pose), posed(mask, pose)) for pose in draw_poses(200, mask)]
     assert all(torch.equal(a, b.expand_as(image)) and b.shape == mask.shape for a, b in moved)
     assert len({tuple(b.flatten().tolist()) for _, b in moved}) == symmetries
+    for pose in range(symmetries):  # what the recorded runs were trained on
+        turned = np.rot90(image.numpy(), pose // 2 * (1 if height == width else 2), (1, 2))
+        assert np.array_equal(posed(image, pose).numpy(), turned[:, :, ::-1] if pose % 2 else turned)
 
 
 @pytest.mark.parametrize("channels, pixels", [(8, 8), (3, 5), (16, 4)])  # the pixels of the middle one do not divide by any other number

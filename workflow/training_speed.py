@@ -25,7 +25,7 @@ from anet_core import build, measurements
 from anet_core.dataset import load
 from anet_core.prediction import normalise
 from anet_core.protocol import TUNED, Protocol
-from anet_core.step import draw, posed, step, total_loss
+from anet_core.step import draw, drawn, optimizer_of, step, total_loss
 from anet_core.timing import latencies, machine, ratios, summary
 from anet_core.training import has_bf16, to_tensors
 from data_prep import locate
@@ -39,8 +39,7 @@ def plain_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, masks: Tensor, protocol: Protocol, seed: int, t: int
 ) -> float:
     """``step.step`` as a textbook has it: float32, the default memory format, torch's own PReLU."""
-    batch, poses = draw(t, protocol.batch_size, images, seed)
-    image, mask = (torch.stack([posed(x, pose) for x, pose in zip(pictures[batch], poses)]) for pictures in (images, masks))
+    image, mask = drawn(images, masks, *draw(t, protocol.batch_size, images, seed))
     for group in optimizer.param_groups:
         group["lr"] = protocol.learning_rate_at(t)
     loss = total_loss(model, model(normalise(image)), mask, protocol.loss_reduction)
@@ -56,12 +55,12 @@ def pictures(dataset: str) -> tuple[Tensor, Tensor]:
     rows, columns = ((max(0, SIZE - side) // 2,) * 2 for side in samples.masks.shape[1:])
     images = np.pad(samples.images, ((0, 0), rows, columns, (0, 0)), mode="reflect")
     masks = np.pad(samples.masks, ((0, 0), rows, columns), mode="reflect")
-    return to_tensors(replace(samples, images=images, masks=masks), "cpu")
+    return to_tensors(replace(samples, images=images, masks=masks))
 
 
 def next_step(way: Callable[..., float], network: nn.Module, losses: list[float], *data) -> Callable[[], None]:
     """A function that trains a network by one step more each time, and keeps the loss."""
-    optimizer = torch.optim.SGD(network.parameters(), TUNED.learning_rate, TUNED.momentum, weight_decay=TUNED.weight_decay)
+    optimizer = optimizer_of(network, TUNED)
     return lambda: losses.append(way(network, optimizer, *data, len(losses)))
 
 
