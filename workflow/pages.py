@@ -40,7 +40,7 @@ PAGES: dict[str, tuple[str, dict]] = {
     "ablation-synthetic": ("ablation", {"dataset": "synthetic"}),
     **{f"ablation-{name}": ("ablation", {"dataset": name, "protocol": "tuned", "train": []}) for name in NEU},
     "comparison-synthetic": ("comparison", {"dataset": "synthetic"}),
-    **{f"comparison-{name}": ("comparison", {"dataset": name, "protocol": "tuned", "train": [], "pictures": False}) for name in NEU},
+    **{f"comparison-{name}": ("comparison", {"dataset": name, "protocol": "tuned", "train": [], "pictures": False}) for name in REAL},
     "paper_tables": ("paper_tables", {}),
     "runs": ("runs", {}),
     "timing": ("timing", {}),
@@ -55,7 +55,7 @@ PAGES: dict[str, tuple[str, dict]] = {
 READS: dict[str, tuple[str, ...]] = {
     "ablation": ("runs/{dataset}--*",), "comparison": ("runs/{dataset}--*",),
     "audit": ("runs/{dataset}*--A-Net--tuned--split0-*",), "relabelling": ("runs/{dataset}*--A-Net--*--split0-*",),
-    "protocol": ("runs/neu-inclusion*--A-Net--*--split0-*", "study/*", "tuning/*"), "runs": ("runs/*",), "claims": ("*",),
+    "protocol": ("runs/neu-*--A-Net--*--split0-*", "study/*", "tuning/*"), "runs": ("runs/*",), "claims": ("*",),
     "complexity_audit": ("runs/*",), "timing": ("timing/*", "deployment/*--training.csv", "runs/*"),
     "deployment": ("deployment/*", "runs/*"), "quantisation": ("deployment/*",), "quarter": ("deployment/*", "runs/*", "tuning/*"),
     "dataset": (), "network": (), "blocks": (), "paper_tables": (), "your_data": (),
