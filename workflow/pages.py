@@ -6,12 +6,15 @@
 """
 
 import argparse
+import base64
+import io
 import os
 import sys
 from pathlib import Path
 
 import nbformat
 import papermill
+from PIL import Image
 
 from clean import without_traces
 from data_prep import locate
@@ -68,13 +71,24 @@ def execute(page: str) -> None:
     executed = papermill.execute_notebook(
         str(ROOT / "notebooks" / f"{notebook}.ipynb"), None, parameters, cwd=str(ROOT / "notebooks"), progress_bar=False
     )
-    executed = without_traces(executed)
+    executed = indexed(without_traces(executed))
     if key := page.removeprefix(notebook).lstrip("-"):
         title, *rest = executed.cells[0].source.split("\n")
         executed.cells[0].source = "\n".join([f"{title} ({key})", *rest])
     temporary = ROOT / "book" / f".{page}.ipynb"
     nbformat.write(executed, temporary)
     temporary.replace(ROOT / "book" / f"{page}.ipynb")
+
+
+def indexed(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with its pictures in 256 colours, which takes half the bytes and shows as little less."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                picture, small = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))), io.BytesIO()
+                picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+                output.data["image/png"] = base64.b64encode(small.getvalue()).decode()
+    return notebook
 
 
 def needs_data(page: str) -> bool:
