@@ -86,8 +86,10 @@ def hinges(ours: list[dict], theirs: list[dict]) -> list[str]:
     ours, theirs = shared(ours, theirs)
 
     def undecided(surface: str) -> bool:
-        parts = (bootstrap([without(run, surface) for run in runs]) for runs in (ours, theirs))
-        low, high = interval(np.subtract(*parts))
+        rest = [[run for run in (without(run, surface) for run in runs) if run["confusion_images"]] for runs in (ours, theirs)]
+        if not rest[0]:
+            return True
+        low, high = interval(np.subtract(*map(bootstrap, rest)))
         return low <= 0 <= high
 
     return [surface for surface in sorted({name for run in ours for name in by_surface(run)[0]}) if undecided(surface)]

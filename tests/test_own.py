@@ -203,6 +203,9 @@ def test_sixteen_bits_keep_the_scale_of_the_whole_set(tmp_path):
         assert np.array_equal(image, np.round(drawn[name][0].astype(int) * 16 / 4095 * 255))
         assert np.array_equal(image, dataset.read_image(tmp_path / "source" / "images" / f"{name}.png", white)[..., 0])
     own.prepare(tmp_path / "source", tmp_path / "black", white=65535)
+    (folder / own.NOTE).write_text('{"size": [64')
+    with pytest.raises(ValueError, match=f"{own.NOTE} is damaged; make the data set again"):
+        own.settings(folder)
 
 
 def test_pictures_turned_by_exif_meet_masks_drawn_upright(tmp_path):

@@ -119,6 +119,7 @@ def test_a_hinge_is_a_surface_without_which_nothing_is_decided():
     better, same = [run(ours)], [run(theirs)]
     assert difference(better, same)[1] > 0
     assert hinges(better, same) == [f"image {i}" for i in range(4)]
+    assert hinges([run(ours[:1])], [run(theirs[:1])]) == ["image 0"]  # the only one
 
 
 def test_an_order_that_surfaces_agree_on_is_found_again():
