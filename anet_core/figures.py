@@ -72,7 +72,7 @@ def iou_by_iterations(settings: pd.DataFrame, printed: float) -> Axes:
         settings: see ``study.table``.
         printed: percent.
     """
-    _, axes = plt.subplots(figsize=(7, 4.2))
+    figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
     tested = settings.dropna().reset_index()
     colors = dict(zip(tested["rate"].unique(), sns.color_palette("colorblind")))
     for (reduction, rate), points in tested.groupby(["reduction", "rate"], sort=False):
@@ -82,7 +82,7 @@ def iou_by_iterations(settings: pd.DataFrame, printed: float) -> Axes:
         axes.errorbar(points["iterations"], points["IoU"], spread, fmt=line, color=colors[rate], capsize=3, label=label)
     axes.axhline(printed, color="black", linestyle=":", label="printed IoU")
     axes.set(xlabel="iterations", ylabel="IoU (%)", xlim=(0, None), ylim=(0, 100))
-    axes.legend(fontsize=9)
+    figure.legend(loc="outside right upper", fontsize=9)
     return axes
 
 
