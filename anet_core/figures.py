@@ -96,6 +96,19 @@ def image_ious(records: list[dict]) -> Axes:
     return axes
 
 
+def ious_by_run(records: list[dict]) -> Axes:
+    """The pooled IoU of each run, by its split and seed: a dot each, a colour a network."""
+    rows = pd.DataFrame([
+        {"network": r["model"], "IoU (%)": r["iou_pooled"], "run": f"split {r['split_seed']}\nseed {r['seed']}"}
+        for r in sorted(records, key=lambda r: (r["split_seed"], r["seed"]))
+    ])
+    _, axes = plt.subplots(figsize=(2.5 + 0.9 * rows["run"].nunique(), 3.2), layout="constrained")
+    sns.stripplot(rows, x="run", y="IoU (%)", hue="network", jitter=False, dodge=True, size=8, ax=axes)
+    axes.set(xlabel="")
+    sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), title=None, frameon=False)
+    return axes
+
+
 def panel(samples: Samples, predictions: dict[str, np.ndarray]) -> Figure:
     """Image, true mask and each network's mask, bool (N, H, W), one column an image."""
     return grid({"image": samples.images, "mask": samples.masks, **predictions}, samples.ids)

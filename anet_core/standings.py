@@ -6,7 +6,7 @@ import torch
 from anet_core.complexity import parameters, true_macs
 from anet_core.paper import printed_iou
 from anet_core.registry import build
-from anet_core.statistics import bootstrap, difference, effect_size, interval, shared
+from anet_core.statistics import alike, bootstrap, difference, effect_size, interval, shared
 
 
 def runs_by_network(records: list[dict], dataset: str, protocol: str) -> dict[str, list[dict]]:
@@ -21,11 +21,14 @@ def runs_by_network(records: list[dict], dataset: str, protocol: str) -> dict[st
 def standings(networks: list[str], dataset: str, runs: dict[str, list[dict]], reference: str = "A-Net") -> pd.DataFrame:
     """One row a network: its size, the printed IoU, ours with its 95 % interval, and how far it is from a reference.
 
-    ``IoU`` is the mean over ``runs`` (splits and seeds) of the pooled IoU in percent; what was not run is missing.
+    ``IoU`` is the mean over ``runs`` of the pooled IoU in percent; what was not run is missing. The runs are those by the splits and
+    seeds that all these networks have, because on another split every IoU is another; where they have none in common, each one's own.
     ``less <reference>`` is in points, paired on the same test images of the runs that both have, and ``effect`` the
     standardised size of that difference (``statistics.effect_size``).
     """
-    rows = []
+    runs = {name: runs[name] for name in (*networks, reference) if name in runs}
+    common = alike(runs)
+    runs, rows = common if all(common.values()) else runs, []
     for name in networks:
         with torch.device("meta"):  # shapes are enough to count
             network = build(name)

@@ -58,11 +58,16 @@ def bootstrap_iou_pooled(record: dict) -> tuple[float, float]:
     return interval(bootstrap([record]))
 
 
+def alike(runs: dict[str, list[dict]]) -> dict[str, list[dict]]:
+    """The runs of several networks by the splits and seeds that all of them have, in the same order."""
+    found = {name: {(run["split_seed"], run["seed"]): run for run in of_one} for name, of_one in runs.items()}
+    keys = sorted(set.intersection(*map(set, found.values()))) if found else []
+    return {name: [of_one[key] for key in keys] for name, of_one in found.items()}
+
+
 def shared(ours: list[dict], theirs: list[dict]) -> tuple[list[dict], list[dict]]:
     """The runs of two networks that have the same split and seed, in the same order."""
-    by_key = [{(run["split_seed"], run["seed"]): run for run in runs} for runs in (ours, theirs)]
-    keys = sorted(by_key[0].keys() & by_key[1].keys())
-    return [by_key[0][key] for key in keys], [by_key[1][key] for key in keys]
+    return tuple(alike({"ours": ours, "theirs": theirs}).values())
 
 
 def difference(ours: list[dict], theirs: list[dict]) -> tuple[float, float, float]:

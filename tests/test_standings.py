@@ -32,6 +32,15 @@ def test_a_network_stands_beside_what_the_paper_prints_and_what_was_not_run_is_e
     assert table.loc["ENet", "true MACs (G)"] == complexity.true_macs(network, 224) / 1e9
 
 
+def test_a_table_is_of_the_splits_that_all_its_networks_have(runs):
+    once = standings(["A-Net", "ENet"], "neu-patches", runs)
+    other = drawn(np.random.default_rng(9))
+    twice = runs | {"A-Net": [*runs["A-Net"], run(other, split_seed=1)]}
+    assert standings(["A-Net", "ENet"], "neu-patches", twice).equals(once)
+    alone = standings(["A-Net"], "neu-patches", twice)
+    assert alone.loc["A-Net", "runs"] == 2 and alone.loc["A-Net", "IoU"] != once.loc["A-Net", "IoU"]
+
+
 def test_verdicts_follow_the_paired_interval(runs):
     table = standings([*runs, "UNet"], "neu-patches", runs)
     assert verdicts(table) == {"ahead": [], "behind": ["ENet"], "undecided": ["ESNet"], "not run": ["STDC", "UNet"]}

@@ -12,7 +12,7 @@ from anet_core import figures, records
 from anet_core.grid import NEU
 from anet_core.paper import printed_iou
 from anet_core.standings import runs_by_network
-from anet_core.statistics import bootstrap, interval
+from anet_core.statistics import alike, bootstrap, interval
 
 FILE = Path(__file__).resolve().parents[1] / "book" / "answer.svg"
 WAYS = {  # how A-Net was trained: the variant of the data set, the protocol
@@ -24,15 +24,15 @@ WAYS = {  # how A-Net was trained: the variant of the data set, the protocol
 
 
 def estimates() -> pd.DataFrame:
-    """A-Net's pooled IoU in percent with its 95 % interval, a row a data set of NEU and a way; those that were run."""
+    """A-Net's pooled IoU in percent with its 95 % interval, a row a data set of NEU and a way: by the splits and seeds that all ways were run on."""
     recorded, rows = records.read_all(), []
     for dataset in NEU:
-        for way, (variant, protocol) in WAYS.items():
-            if runs := runs_by_network(recorded, dataset + variant, protocol).get("A-Net"):
-                low, high = interval(bootstrap(runs))
-                iou = sum(run["iou_pooled"] for run in runs) / len(runs)
-                printed = printed_iou("A-Net", dataset)
-                rows.append({"dataset": dataset, "way": way, "iou": iou, "low": low, "high": high, "printed": printed})
+        found = {way: runs_by_network(recorded, dataset + variant, protocol).get("A-Net") for way, (variant, protocol) in WAYS.items()}
+        for way, runs in alike({way: runs for way, runs in found.items() if runs}).items():
+            low, high = interval(bootstrap(runs))
+            iou = sum(run["iou_pooled"] for run in runs) / len(runs)
+            printed = printed_iou("A-Net", dataset)
+            rows.append({"dataset": dataset, "way": way, "iou": iou, "low": low, "high": high, "printed": printed})
     return pd.DataFrame(rows)
 
 

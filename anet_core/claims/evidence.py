@@ -15,7 +15,7 @@ from anet_core.blocks import LightBlock, WideBlock
 from anet_core.paper.cells import SETS
 from anet_core.registry import build
 from anet_core.standings import runs_by_network
-from anet_core.statistics import RESAMPLES, bootstrap, effect_size
+from anet_core.statistics import RESAMPLES, alike, bootstrap, effect_size
 
 MACHINES = "machine"  # what the rows of a speed are
 C, M, F = 32, 8, 112  # III.C's example: channels, bottleneck, height and width of the features
@@ -80,16 +80,12 @@ class Evidence:
             ValueError: they have no run with the same split and seed, or were not tested on the same images.
         """
         by_network = runs_by_network(self.records, dataset, protocol)
-        found = {
-            name: {(run["split_seed"], run["seed"]): run for run in by_network[name]} for name in networks if name in by_network
-        }
-        common = sorted(set.intersection(*map(set, found.values()))) if found else []
-        for key in common:
-            if len({tuple(sorted(runs[key]["confusion_images"])) for runs in found.values()}) > 1:
-                raise ValueError(f"{', '.join(found)} were not tested on the same images of {dataset}; run them again.")
-        if found and not common:
-            raise ValueError(f"{', '.join(found)} have no run on {dataset} with the same split and seed; run one of them again.")
-        runs = {name: [runs[key] for key in common] for name, runs in found.items()}
+        runs = alike({name: by_network[name] for name in networks if name in by_network})
+        for of_one_split in zip(*runs.values()):
+            if len({tuple(sorted(run["confusion_images"])) for run in of_one_split}) > 1:
+                raise ValueError(f"{', '.join(runs)} were not tested on the same images of {dataset}; run them again.")
+        if not all(runs.values()):
+            raise ValueError(f"{', '.join(runs)} have no run on {dataset} with the same split and seed; run one of them again.")
         ours = {name: [np.mean([run["iou_pooled"] for run in of_one]), *bootstrap(of_one)] for name, of_one in runs.items()}
         return pd.DataFrame(ours, index=range(RESAMPLES + 1))
 
