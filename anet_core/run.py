@@ -1,12 +1,7 @@
-"""One cell of the paper's tables: a network trained on a data set by a protocol, tested, recorded.
+"""One cell of the paper's tables: a network trained on a data set by a protocol, tested, recorded; ``anet train`` does so."""
 
-    python -m anet_core.run --model A-Net --dataset neu-inclusion --protocol tuned
-"""
-
-import argparse
 import platform
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,8 +15,8 @@ from torch import nn
 from anet_core import records, weights
 from anet_core.complexity import parameters
 from anet_core.dataset import Samples, load, manifest_sha256
-from anet_core.protocol import PROTOCOLS, Protocol, protocol
-from anet_core.registry import build, names
+from anet_core.protocol import Protocol
+from anet_core.registry import build
 from anet_core.training import evaluate, has_bf16, train
 from data_prep.format import split
 from data_prep.own import settings
@@ -149,32 +144,3 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changes else "")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0, or 1 after one sentence on what is wrong."""
-    from data_prep import locate
-
-    parser = argparse.ArgumentParser(prog="python -m anet_core.run", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="A-Net", help=", ".join(names()))
-    parser.add_argument("--dataset", default="synthetic", help="a known name or a folder")
-    parser.add_argument("--protocol", default="quick", help=", ".join(PROTOCOLS))
-    parser.add_argument("--split-seed", type=int, default=0, help="0: the data set's own split")
-    parser.add_argument("--seed", type=int, default=0, help="of initialisation, batches, augmentation and dropout")
-    parser.add_argument("--results", type=Path, default=records.RESULTS, help="folder of runs/ and weights/")
-    options = parser.parse_args(arguments)
-    try:
-        record = run(
-            options.model, locate(options.dataset), protocol(options.protocol), options.split_seed, options.seed,
-            results=options.results,
-        )
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{record['model']} on {record['dataset']}, {record['protocol']}: IoU {record['iou_pooled']:.2f} % pooled, "
-          f"{record['iou_image_mean']:.2f} % image mean, {len(record['iou_images'])} images, {record['seconds']:.0f} s")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

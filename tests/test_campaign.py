@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from anet_core import campaign, grid, records, run
+from anet_core import campaign, command, grid, records
 from anet_core.grid import GRID, Cell
 from anet_core.protocol import PROTOCOLS
 from anet_core.registry import names
@@ -76,7 +76,7 @@ def test_a_worker_holds_its_cell_until_it_dies(toy, capsys):
         assert not free
     assert call("run", "--only", CELL.name, results=toy) == 0
     assert f"{CELL.name} is left to the worker that runs it" in capsys.readouterr().out
-    assert run.main(["--dataset", "squares", "--results", str(toy)]) == 1  # nor does what runs no grid
+    assert command.main(["train", "--dataset", "squares", "--protocol", "quick", "--results", str(toy)]) == 1  # nor does what runs no grid
     assert capsys.readouterr().err.startswith(f"{CELL.name} is run by another process just now; wait until it has written ")
     threading.Timer(0.5, worker.send_signal, [signal.SIGKILL]).start()
     with campaign.claim(CELL.name, toy, wait=True) as free:

@@ -13,10 +13,11 @@ import torch
 from torch import nn
 
 from anet_core import build, predict, records
+from anet_core.command import main
 from anet_core.dataset import load
 from anet_core.fast_backward import fast_backward
 from anet_core.protocol import PRINTED, PROTOCOLS, QUICK, TUNED, protocol
-from anet_core.run import main, run
+from anet_core.run import run
 from anet_core.step import batch_indices, draw_poses, posed
 from anet_core.training import evaluate, train
 
@@ -224,12 +225,12 @@ def test_a_recorded_run_is_read_and_not_run_again(squares, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (["--model", "B-Net"], "unknown network 'B-Net'; known: FCN"),
-    (["--protocol", "best"], "unknown protocol 'best'; known: printed"),
+    (["--dataset", "synthetic", "--model", "B-Net"], "unknown network 'B-Net'; known: FCN"),
+    (["--dataset", "synthetic", "--protocol", "best"], "unknown protocol 'best'; known: printed"),
     (["--dataset", "rust"], "unknown data set 'rust'; known: synthetic"),
 ])
 def test_command_line_errors_are_one_sentence(arguments, said, tmp_path, capsys):
-    assert main([*arguments, "--results", str(tmp_path)]) == 1
+    assert main(["train", *arguments, "--results", str(tmp_path)]) == 1
     captured = capsys.readouterr()
     assert said in captured.err and "Traceback" not in captured.err
     assert not list(tmp_path.rglob("*.*"))
