@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_prep import catalogue, format
+from data_prep.own import TILE, prepare
 from data_prep.sources import SOURCES
 
 
@@ -17,17 +18,18 @@ def make(options: argparse.Namespace) -> int:
 
 
 def index(options: argparse.Namespace) -> int:
-    """Write manifest.csv for a folder that has images/ and masks/ as PNG."""
-    images = len(list((options.folder / "images").glob("*.png")))
-    format.index(options.folder, max(1, images // 6) if options.test is None else options.test, options.split_seed)
+    """Write manifest.csv for a folder that has images/ and masks/ as PNG.
+
+    A manifest that is there keeps its groups, and its split unless --test or --split-seed is given; new pictures are then
+    for training.
+    """
+    format.index(options.folder, options.test, options.split_seed)
     print(options.folder)
     return 0
 
 
 def own(options: argparse.Namespace) -> int:
     """Make a data set from your own pictures and masks, of any size and common format."""
-    from data_prep.own import prepare
-
     print(prepare(
         options.source, (options.out or catalogue.data_root()) / options.name, tile=options.tile, overlap=options.overlap,
         test=options.test, split_seed=options.split_seed, white=options.white, defect_values=options.defect_values,
@@ -40,9 +42,8 @@ def polygons(options: argparse.Namespace) -> int:
     """Make a data set from polygons that were drawn in labelme, or of a COCO file."""
     from data_prep import polygons
 
-    samples = list(polygons.samples(options.source, options.pictures))
     folder = (options.out or catalogue.data_root()) / options.name
-    format.write(folder, samples, max(1, len(samples) // 6) if options.test is None else options.test, options.split_seed)
+    format.write(folder, polygons.samples(options.source, options.pictures), options.test, options.split_seed)
     print(folder)
     return 0
 
@@ -72,9 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
         subparser.set_defaults(run=function)
         return subparser
 
-    def split(subparser: argparse.ArgumentParser) -> None:
+    def split(subparser: argparse.ArgumentParser, seed: int | None = 0) -> None:
         subparser.add_argument("--test", type=int, help="number of test images (default: one in six)")
-        subparser.add_argument("--split-seed", type=int, default=0)
+        subparser.add_argument("--split-seed", type=int, default=seed)
 
     out = {"type": Path, "help": "folder that gets the data set (default: ANET_DATA)"}
 
@@ -92,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("source", type=Path, help="folder with images/ and masks/")
     one.add_argument("--name", required=True, help="of the new data set")
     one.add_argument("--out", **out)
-    one.add_argument("--tile", type=int, default=512, help="side of the tiles that larger pictures are cut into (default: 512)")
+    one.add_argument("--tile", type=int, default=TILE, help=f"side of the tiles that larger pictures are cut into (default: {TILE})")
     one.add_argument("--overlap", type=int, default=0, help="least number of pixels that neighbouring tiles share")
     one.add_argument("--white", type=int, help="the value of 16-bit pictures that is white, such as 4095")
     one.add_argument("--defect-values", type=int, nargs="+", default=(), help="values of a mask that mean a defect")
@@ -109,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     one = command(index)
     one.add_argument("folder", type=Path)
-    split(one)
+    split(one, seed=None)
 
     one = command(audit)
     one.add_argument("dataset", help="a name, looked for under ANET_DATA, or a folder")

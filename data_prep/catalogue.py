@@ -60,7 +60,7 @@ def make(name: str, out: Path, source: Path | None = None) -> Path:
 
 
 def locate(dataset: str) -> Path:
-    """The folder of a data set: a known one under ANET_DATA, or a path.
+    """The folder of a data set: a plain name is looked for under ANET_DATA first, anything else is a path.
 
     A drawn set needs no source and is made on first use; where ANET_DATA has none, in the system's folder for
     temporary files.
@@ -69,7 +69,7 @@ def locate(dataset: str) -> Path:
         ValueError: neither a known name nor a folder. FileNotFoundError: a known one that was not made yet.
     """
     folder = data_root() / dataset
-    if folder.is_dir():
+    if dataset not in ("", "..") and Path(dataset).name == dataset and folder.is_dir():
         return folder
     if dataset in NAMES and SOURCES[dataset] is None:
         return drawn(dataset)
@@ -78,7 +78,7 @@ def locate(dataset: str) -> Path:
             f'{folder} does not exist; make it with "python -m data_prep make {dataset}" where ANET_DATA has {SOURCES[dataset]}, '
             f"or set ANET_DATA to the folder that holds it."
         )
-    if Path(dataset).is_dir():
+    if dataset and Path(dataset).is_dir():
         return Path(dataset).resolve()
     raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(NAMES)}; or the path of a folder.")
 
@@ -87,7 +87,11 @@ def drawn(name: str) -> Path:
     """A drawn set among the temporary files, drawn unless it is there."""
     # The code that draws it is part of the name, so that a change of it is never answered with the old pixels.
     version = "".join(format.sha256(Path(module.__file__))[:8] for module in (synthetic, dagm, format))
-    folder = Path(tempfile.gettempdir()) / f"anet-data-{getpass.getuser()}-{version}" / name
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # the number of a user without a name, as in containers
+        user = os.getuid()
+    folder = Path(tempfile.gettempdir()) / f"anet-data-{user}-{version}" / name
     if not folder.is_dir():
         try:
             make(name, folder.parent)

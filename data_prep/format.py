@@ -20,7 +20,7 @@ DARK = 64  # pictures that use at most 14 of 16 bits stay below it
 
 
 def write(
-    folder: Path, samples: Iterable[tuple[str, Image.Image, Image.Image]], test: int, split_seed: int = 0,
+    folder: Path, samples: Iterable[tuple[str, Image.Image, Image.Image]], test: int | None, split_seed: int = 0,
     groups: Mapping[str, str] = MappingProxyType({}), notes: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write images, masks and manifest to a new folder.
@@ -54,23 +54,29 @@ def write(
         raise
 
 
-def index(folder: Path, test: int, split_seed: int = 0, groups: Mapping[str, str] = MappingProxyType({})) -> None:
+def index(
+    folder: Path, test: int | None = None, split_seed: int | None = None, groups: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Write manifest.csv for the images and masks that a folder holds.
 
+    Where there is one that can be read, each picture keeps its group and, unless test or split_seed is given, its split.
+    A new picture has a group of its own and is then for training; only where a group has its name already, it joins that.
+
     Args:
-        test: number of test images that ``split`` draws, seeded by split_seed.
+        test: number of test images that ``split`` draws, by default ``possible_test``, seeded by split_seed, by default 0.
         groups: the group of each id whose picture shows the same surface as another's; others stand alone.
 
     Raises:
         FileNotFoundError: there are no images, or one lacks its mask.
         ValueError: a file is damaged, a mask has another size or other values than 0 and 255, a picture or mask would be
-            passed over, or more test images are asked for than there are images to spare. A manifest that was there
-            stays as it was.
+            passed over, more test images are asked for than there are images to spare, or the split that is kept has
+            none left for training or testing. A manifest that was there stays as it was.
     """
-    images = sorted((folder / "images").glob("*.png"), key=lambda path: natural(path.stem))
+    found = (path for path in (folder / "images").glob("*.png") if not path.name.startswith("."))  # macOS leaves ._p0.png behind
+    images = sorted(found, key=lambda path: natural(path.stem))
     if not images:
         raise FileNotFoundError(f"{folder / 'images'} holds no PNG; put the pictures there and their masks, of the same names, in masks.")
-    if not 0 < test < len(images):
+    if test is not None and not 0 < test < len(images):
         raise ValueError(f"{folder} has {len(images)} images; the number of test images must be from 1 to {len(images) - 1}, not {test}.")
     names = {path.name for path in images}
     for path in sorted([*(folder / "images").iterdir(), *(folder / "masks").glob("*")]):
@@ -79,6 +85,11 @@ def index(folder: Path, test: int, split_seed: int = 0, groups: Mapping[str, str
                 f"{path} would be passed over, as every image and its mask have one name that ends in .png; rename or remove "
                 'it, or make a set of the folder with "python -m data_prep own".'
             )
+    try:
+        before = {row["id"]: row for row in read_manifest(folder) if row["group"]}
+    except (FileNotFoundError, ValueError, csv.Error):  # none, or one that is to be written again
+        before = {}
+    groups = {name: row["group"] for name, row in before.items()} | dict(groups)
     rows = []
     for path in images:
         image, mask = eight_bits(open_picture(path), path), open_picture(folder / "masks" / path.name)
@@ -88,11 +99,24 @@ def index(folder: Path, test: int, split_seed: int = 0, groups: Mapping[str, str
             "defect_fraction": f"{(np.asarray(mask) == 255).mean():.6f}",
             "image_sha256": sha256(path), "mask_sha256": sha256(folder / "masks" / path.name),
         })
+    if before and test is None and split_seed is None:
+        sides = {row["group"]: row["split"] for row in before.values()}
+        rows = [
+            row | {"split": before[row["id"]]["split"] if row["id"] in before else sides.get(row["group"], "train")} for row in rows
+        ]
+        if len({"train", "test"} & {row["split"] for row in rows}) < 2:
+            raise ValueError(
+                f"{folder / 'manifest.csv'} gives a split that leaves no picture for training or none for testing; give test, the "
+                "number of test images, to draw another."
+            )
+    else:
+        seed = split_seed or 0
+        rows = split(rows, possible_test(rows, seed, folder / "images") if test is None else test, seed)
     temporary = folder / "manifest.csv.tmp"
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(split(rows, test, split_seed))
+        writer.writerows(rows)
     temporary.replace(folder / "manifest.csv")
 
 
@@ -117,7 +141,8 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
 def split(rows: list[dict], test: int, seed: int) -> list[dict]:
     """The manifest's rows with a split drawn by a seed: whole groups, in random order, as long as they fit.
 
-    Pictures without a defect, where there are any, are given to the test images in their share of the set.
+    Pictures without a defect, where there are any, are given to the test images in their share of the set, or as near to
+    it as leaves a defect on both sides where two groups or more have one.
 
     Raises:
         ValueError: the groups are too large for that many test images.
@@ -129,29 +154,54 @@ def split(rows: list[dict], test: int, seed: int) -> list[dict]:
     order = [members[k] for k in np.random.default_rng(seed).permutation(len(members))]
     defective = [group for group in order if any(float(rows[i]["defect_fraction"]) for i in group)]
     sound = [group for group in order if group not in defective]
-    sound_test = round(test * sum(map(len, sound)) / len(rows))
-    tested = {i for group in fill(defective, test - sound_test) + fill(sound, sound_test) for i in group}
+    share, every = test - round(test * sum(map(len, sound)) / len(rows)), sum(map(len, defective))
+    if len(defective) > 1 and share in (0, every) and 0 < test < len(rows):  # one side would have no defect
+        ours, others = reach(defective)[0], reach(sound)[0]
+        possible = [n for n in range(1, min(every, test + 1)) if ours >> n & 1 and others >> (test - n) & 1]
+        if not possible:
+            raise ValueError(
+                f"no groups of pictures of the same surface make up {test} test images with a defect on both sides of the split; "
+                "ask for another number."
+            )
+        share = min(possible, key=lambda n: abs(n - share))
+    tested = {i for group in fill(defective, share) + fill(sound, test - share) for i in group}
     return [row | {"split": "test" if i in tested else "train"} for i, row in enumerate(rows)]
+
+
+def possible_test(rows: list[dict], seed: int, images: Path) -> int:
+    """The number of test images next to one in six that ``split`` can draw; ValueError, naming the folder images, if none."""
+    for test in sorted(range(1, len(rows)), key=lambda number: abs(number - max(1, len(rows) // 6))):
+        try:
+            split(rows, test, seed)
+        except ValueError:
+            continue
+        return test
+    raise ValueError(f"{images} holds too few pictures to keep one for testing; add some, or give test.")
+
+
+def reach(groups: list[list[int]]) -> list[int]:
+    """For each k, a number that has the bit n where some of the groups from k on have n members together."""
+    bits = [1]
+    for group in reversed(groups):
+        bits.insert(0, bits[0] | bits[0] << len(group))
+    return bits
 
 
 def fill(groups: list[list[int]], count: int) -> list[list[int]]:
     """The first groups in order, as many as fit, that together have just ``count`` members; ValueError if none do."""
-    # reach[k] has the bit n where some of the groups from k on have n members together.
-    reach = [1]
-    for group in reversed(groups):
-        reach.insert(0, reach[0] | reach[0] << len(group))
-    if not reach[0] >> count & 1:
+    rest = reach(groups)
+    if not rest[0] >> count & 1:
         raise ValueError(f"no groups of pictures of the same surface make up {count} test images; ask for another number.")
     chosen = []
     for k, group in enumerate(groups):
-        if len(group) <= count and reach[k + 1] >> (count - len(group)) & 1:
+        if len(group) <= count and rest[k + 1] >> (count - len(group)) & 1:
             chosen.append(group)
             count -= len(group)
     return chosen
 
 
 def open_picture(path: Path) -> Image.Image:
-    """A decoded picture, turned as its EXIF orientation says.
+    """A decoded picture, turned as its EXIF orientation says; one bit a pixel becomes 0 and 255.
 
     Raises:
         FileNotFoundError, ValueError: one sentence that names the file. A picture of more pixels than
@@ -165,7 +215,8 @@ def open_picture(path: Path) -> Image.Image:
         with path.open("rb") as file, warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
             if image.format == "TIFF" and image.n_frames > 1:
                 raise ValueError(f"it holds {image.n_frames} pictures")
-            return ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(image)
+            return upright.convert("L") if upright.mode == "1" else upright
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; every picture needs an image and a mask of the same name.") from None
     except UnidentifiedImageError:
@@ -181,18 +232,21 @@ def eight_bits(image: Image.Image, path: Path, white: int = WHITE) -> Image.Imag
     Pillow reads the upper 8.
 
     Raises:
-        ValueError: pixels of another kind, values above white, or transparent pixels, which have no colour.
+        ValueError: white outside of 1 to WHITE, pixels of another kind, values above white, or transparent pixels, which
+            have no colour.
     """
+    if not 0 < white <= WHITE:
+        raise ValueError(f"white is {white}; give the value of white in 16-bit grey pictures, from 1 to {WHITE}.")
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint32)
         if values.max() > white:
             raise ValueError(f"{path} holds the value {values.max()}, above white, which is {white}; give a larger white.")
         return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
-    if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"):
+    if image.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"):
         raise ValueError(f"{path} has {image.mode} pixels; save it with 8 or 16 bits a channel, grey or RGB.")
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
         raise ValueError(f"{path} has transparent pixels; fill them and save it without transparency.")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    return image.convert("L" if image.mode == "L" else "RGB")
 
 
 def require_mask(mask: Image.Image, image: Image.Image, path: Path) -> None:

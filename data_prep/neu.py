@@ -9,7 +9,7 @@ chance, as is usual, is the set whose name ends in -random.
 
 import csv
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -51,7 +51,6 @@ def samples(name: str, source: Path) -> Iterator[tuple[str, Image.Image, Image.I
         yield key, image.resize((SIZE, SIZE), Image.Resampling.BILINEAR), mask.resize((SIZE, SIZE), Image.Resampling.NEAREST)
 
 
-
 def surface_groups(name: str) -> dict[str, str]:
     """The group of each picture of a class: the first picture that it is joined to by overlaps; for -random none."""
     if name.endswith(RANDOM):
@@ -68,19 +67,26 @@ def prefix(name: str) -> str:
     return PREFIXES[name.removesuffix(RANDOM)]
 
 
-def find_overlaps(name: str, source: Path, progress: Callable = iter) -> list[dict]:
+def find_overlaps(name: str, source: Path) -> list[dict]:
     """The rows of OVERLAPS for a class: the fields of ``overlap.Overlap``, with ids for a and b."""
     ids = [f"{prefix(name)}_{number}" for number in range(1, IMAGES + 1)]
     pictures = np.stack([np.asarray(open_picture(source / "Source Images" / f"{key}.bmp").convert("L")) for key in ids])
     return [
         asdict(pair) | {"a": ids[pair.a], "b": ids[pair.b], "share": f"{pair.share:.3f}", "correlation": f"{pair.correlation:.4f}"}
-        for pair in overlaps(pictures, progress=progress)
+        for pair in overlaps(pictures)
     ]
 
 
 if __name__ == "__main__":
-    with OVERLAPS.open("w", newline="", encoding="utf-8") as table:
+    if len(sys.argv) != 2:
+        sys.exit(f'Give the folder of the pictures: "python -m data_prep.neu {SOURCE}".')
+    try:
+        found = [row for steel in PREFIXES for row in find_overlaps(steel, Path(sys.argv[1]))]
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    temporary = OVERLAPS.with_name(OVERLAPS.name + ".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as table:
         writer = csv.DictWriter(table, [field.name for field in fields(Overlap)], lineterminator="\n")
         writer.writeheader()
-        for steel in PREFIXES:
-            writer.writerows(find_overlaps(steel, Path(sys.argv[1])))
+        writer.writerows(found)
+    temporary.replace(OVERLAPS)

@@ -35,8 +35,10 @@ class Overlap:
     correlation: float
 
 
-def overlaps(pictures: np.ndarray, symmetries: bool = True, progress: Callable = iter) -> list[Overlap]:
+def overlaps(pictures: np.ndarray, progress: Callable = iter) -> list[Overlap]:
     """Every pair of pictures that have SHARE of their area or more in common, with correlation SAME or more.
+
+    Turned and mirrored ones are found, too, by quarter turns where H = W.
 
     The local mean is taken away first, so that neither light nor a broad defect makes two pictures alike. A Fourier
     transform tries every shift at once, on small copies of all pairs, then in full size where those correlate. Texture
@@ -44,15 +46,14 @@ def overlaps(pictures: np.ndarray, symmetries: bool = True, progress: Callable =
 
     Args:
         pictures: grey levels (N, H, W).
-        symmetries: look for turned and mirrored ones, too; by quarter turns where H = W.
         progress: wraps what is iterated over, as tqdm does.
     """
     H, W = pictures.shape[1:]
     factor = max(1, min(H, W) // SIDE)
     full = np.stack([high_pass(picture, 15) for picture in pictures])  # (N, H, W)
     small = np.stack([high_pass(shrink(picture, factor), 4) for picture in pictures])  # (N, H / factor, W / factor)
-    turns = (0,) if not symmetries else (0, 1, 2, 3) if H == W else (0, 2)
-    steps = [(m, k, a) for m in ((False, True) if symmetries else (False,)) for k in turns for a in range(len(pictures) - 1)]
+    turns = (0, 1, 2, 3) if H == W else (0, 2)
+    steps = [(m, k, a) for m in (False, True) for k in turns for a in range(len(pictures) - 1)]
 
     @lru_cache(KEPT // (32 * H * W))
     def in_full(i: int, k: int, mirrored: bool, second: bool) -> Spectra:

@@ -34,7 +34,8 @@ def prepare(
         test: number of test images, tiles counted; by default one in six, or what whole pictures can make up.
         white: the grey value of 16-bit pictures that becomes 255, one for all: 4095 for a camera of 12 bits. By
             default 65535, unless all pictures would be nearly black.
-        defect_values: the values of a mask that mean a defect; by default the only one besides 0.
+        defect_values: the values of a mask that mean a defect; by default the only one besides 0. 0 may be one of them where
+            every picture has a mask.
         threshold: instead, values above it mean a defect; for masks with grey edges.
         unmasked_sound: take pictures without a mask for free of defects.
 
@@ -45,8 +46,10 @@ def prepare(
         FileNotFoundError, FileExistsError, ValueError: one sentence that names the file; no folder is made.
     """
     source, out, scale = Path(source), Path(out), format.WHITE if white is None else white
-    if tile < 32 or not 0 <= overlap < tile or not 0 < scale <= format.WHITE or (defect_values and threshold is not None):
-        raise ValueError(f"give a tile of 32 or more, less overlap, white of 1 to {format.WHITE}, defect_values or threshold.")
+    if tile < 32 or not 0 <= overlap < tile or (defect_values and threshold is not None):
+        raise ValueError("give a tile of 32 or more, less overlap, defect_values or threshold.")
+    if 0 in defect_values and unmasked_sound:
+        raise ValueError("with 0 in defect_values a picture without a mask would be all defect; give every picture a mask, and not unmasked_sound.")
     pairs = find_pairs(source, unmasked_sound)
     sizes, values, brightest = {}, {}, 0
     for key, image, mask in read(pairs, scale):  # all of them, before anything is written
@@ -74,8 +77,9 @@ def prepare(
                 yield name, Image.fromarray(image[window]), Image.fromarray(mask[window])
 
     if test is None:
-        rows = [(groups[name], bool(set(values[groups[name]]) & set(defects))) for name in sorted(groups, key=format.natural)]
-        test = possible_test(rows, split_seed, source)
+        keys = [groups[name] for name in sorted(groups, key=format.natural)]
+        rows = [{"group": key, "defect_fraction": bool(set(values[key]) & set(defects))} for key in keys]
+        test = format.possible_test(rows, split_seed, source / "images")
     chosen = {
         "source": source.name, "size": size, "tile": tile, "overlap": overlap, "white": white,
         "defect_values": defects if threshold is None else None, "threshold": threshold, "unmasked_sound": unmasked_sound,
@@ -152,18 +156,20 @@ def mask_values(path: Path) -> np.ndarray:
 
 
 def choose_defects(values: dict[Path, list[int]], given: Collection[int], threshold: int | None) -> list[int]:
-    """Those of all masks' values that mean a defect."""
+    """Those of all masks' values that mean a defect; 0 only where it is given."""
+    if given:
+        return sorted({value for present in values.values() for value in present} & set(given))
     found: dict[int, Path] = {}
     for path, present in values.items():
         found |= {value: path for value in present if value and value not in found}
-        if len(found) > 1 and not given and threshold is None:
+        if len(found) > 1 and threshold is None:
             value, first = next(iter(found.items()))
             raise ValueError(
                 f"{path} holds the values {', '.join(map(str, present[:8]))}{', ...' * (len(present) > 8)}, but a mask may hold 0 and "
                 f"one other{f', as {first.name} holds {value},' * (first != path)} the same in all; give defect_values, or threshold "
                 "for grey edges (127)."
             )
-    return sorted(value for value in found if (value > threshold if threshold is not None else not given or value in given))
+    return sorted(value for value in found if threshold is None or value > threshold)
 
 
 def common_size(sizes: dict[Path, tuple[int, int]], tile: int) -> tuple[int, int]:
@@ -198,19 +204,3 @@ def grown(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A picture padded at the bottom and on the right, by reflection, to a least height and width."""
     pad = [(0, max(0, whole - side)) for whole, side in zip(size, array.shape)]
     return np.pad(array, pad + [(0, 0)] * (array.ndim - 2), mode="reflect")
-
-
-def possible_test(rows: list[tuple[str, bool]], seed: int, source: Path) -> int:
-    """The number of test images next to one in six that ``format.split`` can draw of whole pictures.
-
-    Args:
-        rows: of each tile, in the manifest's order, its picture and whether that has a defect.
-    """
-    manifest = [{"group": group, "defect_fraction": defect} for group, defect in rows]
-    for test in sorted(range(1, len(rows)), key=lambda number: abs(number - max(1, len(rows) // 6))):
-        try:
-            format.split(manifest, test, seed)
-        except ValueError:
-            continue
-        return test
-    raise ValueError(f"{source / 'images'} holds too few pictures to keep one for testing; add some, or give test.")

@@ -19,7 +19,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels from 0; ri
 
 def propose(
     image: np.ndarray, boxes: list[Box], dark: bool = True, method: str = "grabcut",
-    smoothing: float = 1.5, background: float = 40.0, **parameters,
+    smoothing: float = 1.5, background: float = 40.0,
 ) -> tuple[np.ndarray, float]:
     """The mask of the defects in the boxes of a picture, and how far to trust it.
 
@@ -29,7 +29,6 @@ def propose(
         dark: defects are darker than what surrounds them; otherwise brighter.
         method: one of METHODS.
         smoothing, background: standard deviations in pixels of the Gaussians that take away grain and uneven light.
-        parameters: of the method.
 
     Returns:
         the mask, bool (H, W), never empty: the boxes themselves where nothing stands out; and ``separation`` in [0, 1].
@@ -43,7 +42,7 @@ def propose(
         raise ValueError(f"the picture is {image.dtype} {image.shape}; give grey levels, uint8 (H, W).")
     inside = fill(boxes, image.shape)
     contrast = stand_out(image, inside, dark, smoothing, background)
-    mask = METHODS[method](contrast, inside, **parameters)
+    mask = METHODS[method](contrast, inside)
     return (mask, separation(contrast, mask, inside)) if mask.any() else (inside, 0.0)
 
 
@@ -83,7 +82,7 @@ def threshold(contrast: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return inside & (contrast > low + level / 255 * span)
 
 
-def grabcut(contrast: np.ndarray, inside: np.ndarray, iterations: int = 1) -> np.ndarray:
+def grabcut(contrast: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """GrabCut on the contrast, started from ``threshold``; outside the boxes is sound for certain."""
     start = threshold(contrast, inside)
     if not start.any():
@@ -91,7 +90,7 @@ def grabcut(contrast: np.ndarray, inside: np.ndarray, iterations: int = 1) -> np
     labels = np.where(inside, np.where(start, cv2.GC_PR_FGD, cv2.GC_PR_BGD), cv2.GC_BGD).astype(np.uint8)
     picture = np.repeat(np.clip(128 + 2 * contrast, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
     cv2.setRNGSeed(0)  # its k-means draws
-    cv2.grabCut(picture, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), iterations, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(picture, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
     mask = labels == cv2.GC_PR_FGD
     return mask if mask.any() else start  # where the boxes hold little else, the cut may take all for steel
 

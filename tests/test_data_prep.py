@@ -1,7 +1,11 @@
 import csv
 import hashlib
 import os
+import pwd
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,9 @@ from PIL import Image
 from anet_core import dataset
 from data_prep import format, locate, make, neu, synthetic
 from data_prep.__main__ import main
+from data_prep.audit import audit
+
+from conftest import ROOT
 
 STEEL = Path(os.environ.get("ANET_DATA", "")) / neu.SOURCE
 
@@ -93,6 +100,17 @@ def test_pictures_without_a_defect_are_tested_in_their_share():
 def test_groups_that_cannot_make_up_the_number_are_refused():
     with pytest.raises(ValueError, match="make up 5 test images; ask for another"):
         format.split(rows_of(3, 3, 3), 5, 0)
+    with pytest.raises(ValueError, match="make up 4 test images with a defect on both sides"):
+        format.split(rows_of(6, 6) + rows_of(*[4] * 30, defect=0), 4, 0)
+
+
+@pytest.mark.parametrize("sizes, sound, test", [((1, 1), [1] * 58, 10), ((1, 1), [1] * 58, 50), ((2, 3), [2] * 90, 8), ((6, 6), [6] * 28, 6)])
+def test_both_sides_get_a_defect_where_two_groups_have_one(sizes, sound, test):
+    rows = rows_of(*sizes) + rows_of(*sound, defect=0)
+    for seed in range(5):
+        drawn = format.split(rows, test, seed)
+        assert {row["split"] for row in drawn if row["defect_fraction"]} == {"train", "test"}
+        assert sum(row["split"] == "test" for row in drawn) == test
 
 
 @pytest.mark.parametrize("name", neu.PREFIXES)
@@ -125,6 +143,28 @@ def test_locate(tmp_path, monkeypatch, squares):
         locate("neu-rust")
     monkeypatch.setenv("ANET_DATA", str(squares.parent))
     assert locate("squares") == squares
+    monkeypatch.chdir(squares / "images")
+    assert [locate(path) for path in (".", "..", "../masks")] == [squares / "images", squares, squares / "masks"]
+    for other in ("", "squares/images"):  # which are under ANET_DATA, but not from here
+        with pytest.raises(ValueError, match="unknown data set"):
+            locate(other)
+
+
+def test_a_user_without_a_name_has_drawn_sets(tmp_path, monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("ANET_DATA", str(tmp_path / "nowhere"))
+    assert f"anet-data-{os.getuid()}-" in str(locate("synthetic"))
+
+
+@pytest.mark.parametrize("arguments, said", [((), "Give the folder of the pictures"), (("nowhere",), "nowhere/Source Images/In_1.bmp is missing")])
+def test_the_table_of_overlaps_outlives_a_failure(tmp_path, arguments, said):
+    copy = shutil.copytree(ROOT / "data_prep", tmp_path / "data_prep")  # a failure must not cost the committed table
+    done = subprocess.run([sys.executable, "-m", "data_prep.neu", *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert (copy / neu.OVERLAPS.name).read_bytes() == neu.OVERLAPS.read_bytes()
 
 
 def change(path: Path, array: np.ndarray) -> None:
@@ -179,6 +219,54 @@ def test_index_passes_no_picture_over(squares, file):
     Image.new("L", (64, 64)).save(squares / file)
     with pytest.raises(ValueError, match=f"{file} would be passed over"):
         format.index(squares, test=2)
+
+
+def sides(folder: Path) -> dict[str, tuple[str, str]]:
+    """Group and split of each id of a manifest."""
+    return {row["id"]: (row["group"], row["split"]) for row in format.read_manifest(folder)}
+
+
+def test_index_keeps_groups_and_split(tmp_path, squares):
+    """Of tiles, where one was changed, one removed, one picture added and one that has the name of tested tiles' group."""
+    assert main(["own", str(squares), "--name", "mine", "--out", str(tmp_path), "--test", "8", "--tile", "32"]) == 0
+    folder = tmp_path / "mine"
+    before = sides(folder)
+    tested = next(group for group, split in before.values() if split == "test")
+    changed, removed = list(before)[0], list(before)[5]
+    change(folder / "images" / f"{changed}.png", np.arange(1024).reshape(32, 32).astype(np.uint8))
+    for kind in ("images", "masks"):
+        (folder / kind / f"{removed}.png").unlink()
+        for name in ("new", tested):
+            shutil.copy(folder / kind / f"{changed}.png", folder / kind / f"{name}.png")
+    del before[removed]
+    before |= {"new": ("new", "train"), tested: (tested, "test")}
+    assert main(["index", str(folder)]) == 0
+    assert sides(folder) == before and not {"damaged file", "split group"} & {finding.kind for finding in audit(folder, ())}
+    assert main(["index", str(folder), "--test", "4"]) == 0
+    drawn = sides(folder)
+    assert {name: group for name, (group, _) in drawn.items()} == {name: group for name, (group, _) in before.items()}
+    assert [split for _, split in drawn.values()].count("test") == 4
+    assert main(["index", str(folder), "--split-seed", "3"]) == 0 and sides(folder) != drawn
+    assert "split group" not in {finding.kind for finding in audit(folder, ())}
+
+
+def test_index_draws_where_there_is_no_split_to_keep(squares, capsys):
+    (squares / "manifest.csv").write_text("id,split\nsquare 0,test\n")
+    assert main(["index", str(squares)]) == 0 and [split for _, split in sides(squares).values()].count("test") == 1
+    [tested] = [name for name, (_, split) in sides(squares).items() if split == "test"]
+    for kind in ("images", "masks"):
+        (squares / kind / f"{tested}.png").unlink()
+    assert main(["index", str(squares)]) == 1 and "manifest.csv gives a split that leaves no picture" in capsys.readouterr().err
+    assert main(["index", str(squares), "--test", "2"]) == 0
+
+
+def test_index_takes_masks_of_one_bit_and_no_file_that_macos_left(squares):
+    masks = {part: dataset.load(squares, part).masks for part in ("train", "test")}
+    for path in (squares / "masks").iterdir():
+        Image.open(path).convert("1").save(path)
+    (squares / "images" / f"._{FIRST}").write_bytes(b"\0\5\x16\7")
+    format.index(squares, test=2)
+    assert all((dataset.load(squares, part).masks == masks[part]).all() for part in masks) and len(sides(squares)) == 8
 
 
 def test_sixteen_bit_pictures_are_scaled(squares):

@@ -196,6 +196,9 @@ def test_sixteen_bits_are_one_linear_scale(tmp_path):
     assert np.array_equal(read_image(tmp_path / "deep.tif", 4095)[..., 0], np.round(DEEP // 16 / 4095 * 255))
     with pytest.raises(ValueError, match=f"deep.png holds the value {DEEP.max()}, above white, which is 4095"):
         read_image(tmp_path / "deep.png", 4095)
+    for white in (-1, 0, 65536, 655360, 10**10):
+        with pytest.raises(ValueError, match=f"white is {white}; give .* from 1 to 65535"):
+            read_image(tmp_path / "deep.png", white)
 
 
 @pytest.mark.parametrize("picture, said", [

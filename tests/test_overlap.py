@@ -43,7 +43,7 @@ def test_search_agrees_with_trying_every_shift():
     surface, n = texture(3, 60, 60), 30
     corners = [(0, 0), (11, 7), (25, 2), (16, 30)]
     pictures = np.stack([*(surface[y : y + n, x : x + n] for y, x in corners), texture(4, n, n)])
-    found = {(pair.a, pair.b): (pair.dy, pair.dx) for pair in overlaps(pictures, symmetries=False)}
+    found = {(pair.a, pair.b): (pair.dy, pair.dx) for pair in overlaps(pictures)}
     full, expected = [high_pass(picture, 15) for picture in pictures], {}
     for a, b in combinations(range(len(pictures)), 2):
         best = max(
@@ -78,12 +78,6 @@ def test_pictures_that_are_not_square_are_turned_by_half_turns_only():
     assert (pair.quarter_turns, pair.mirrored, pair.dy, pair.dx) == (2, False, 20, 30)
 
 
-def test_turned_pictures_are_found_only_if_asked_for():
-    surface = texture(6)
-    pictures = np.stack([surface[:100, :100], put(surface[10:110, 20:120], 1, True)])
-    assert overlaps(pictures, symmetries=False) == [] and len(overlaps(pictures)) == 1
-
-
 @pytest.mark.parametrize("pictures", [
     pytest.param(np.stack([texture(seed, 100, 100) for seed in range(7, 12)]), id="different surfaces"),
     pytest.param(np.full((3, 100, 100), 128, np.uint8), id="constant"),
@@ -95,7 +89,7 @@ def test_what_does_not_overlap_is_not_found(pictures):
 
 
 def test_pictures_of_a_few_pixels():
-    [pair] = overlaps(np.stack([texture(13, 9, 9), texture(14, 9, 9), texture(13, 9, 9)]), symmetries=False)
+    [pair] = overlaps(np.stack([texture(13, 9, 9), texture(14, 9, 9), texture(13, 9, 9)]))
     assert (pair.a, pair.b, pair.dy, pair.dx, pair.share) == (0, 2, 0, 0, 1)
 
 

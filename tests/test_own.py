@@ -122,6 +122,16 @@ def test_masks_of_classes_need_the_values_of_defects(tmp_path):
     assert np.array_equal(loaded["q"][1], classes >= 2) and np.array_equal(loaded["p1"][1], drawn["p1"][1] == 255)
 
 
+def test_0_means_a_defect_where_it_is_given(tmp_path):
+    drawn = {f"p{i}": picture() for i in range(4)}
+    for name, (image, mask) in drawn.items():
+        put(tmp_path / "source", name, image, 255 - mask)
+    for name, (_, mask, _) in load_all(own.prepare(tmp_path / "source", tmp_path / "set", defect_values=(0,))).items():
+        assert np.array_equal(mask, drawn[name][1] == 255)
+    with pytest.raises(ValueError, match="with 0 in defect_values a picture without a mask would be all defect"):
+        own.prepare(tmp_path / "source", tmp_path / "other", defect_values=(0,), unmasked_sound=True)
+
+
 def test_two_masks_may_not_disagree_on_the_value_of_a_defect(tmp_path):
     drawn = put_plain(tmp_path / "source")
     put(tmp_path / "source", "p3", drawn["p3"][0], drawn["p3"][1] // 255)
@@ -281,8 +291,8 @@ def test_sets_that_teach_nothing_are_refused(tmp_path):
     with pytest.raises(FileExistsError, match="set exists already"):
         own.prepare(tmp_path / "source", tmp_path / "set")
     both = {"defect_values": (1,), "threshold": 1}
-    for wrong in ({"tile": 16}, {"tile": 64, "overlap": 64}, {"white": 0}, {"white": 70_000}, both):
-        with pytest.raises(ValueError, match="give a tile of 32 or more"):
+    for wrong in ({"tile": 16}, {"tile": 64, "overlap": 64}, both, {"white": 0}, {"white": 70_000}):
+        with pytest.raises(ValueError, match="give the value of white in" if "white" in wrong else "give a tile of 32 or more"):
             own.prepare(tmp_path / "source", tmp_path / "other", **wrong)
 
 
