@@ -37,6 +37,7 @@ from anet_core.run import claim, processor, run
 from anet_core.subject import side
 from anet_core.training import TimeUp
 from data_prep import locate
+from data_prep.archives import unpack
 from data_prep.format import read_manifest, sha256
 
 
@@ -95,7 +96,7 @@ def fault(path: Path) -> str | None:
         record = records.read(path)
     except (ValueError, OSError) as error:
         return str(error)
-    name = records.run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
+    name = records.name_of(record)
     if name != path.stem:
         return f"{path} holds the run {name}; rename or delete it."
     if record["model"] not in names():
@@ -273,37 +274,25 @@ def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
         how many were added, and why others were refused.
 
     Raises:
-        ValueError: not a tar file, or one that was cut short; nothing is imported then.
+        ValueError: not an archive, or one that was cut short; nothing is imported then, see ``archives.unpack``.
     """
     added, refused = 0, []
     with tempfile.TemporaryDirectory() as temporary:
-        try:
-            unpack(path, Path(temporary))
-        except tarfile.TarError:
-            raise ValueError(f"{path} is not a whole tar file; export or copy it again. Nothing was imported.") from None
-        for incoming in sorted(Path(temporary).glob("runs/*.json")):
+        unpacked = Path(temporary) / "all"
+        unpack(path, unpacked)
+        for incoming in sorted(unpacked.glob("runs/*.json")):
             if wrong := fault(incoming):
-                refused.append(wrong.replace(temporary, str(path)))
+                refused.append(wrong.replace(str(unpacked), str(path)))
                 continue
             if (results / "runs" / incoming.name).exists():
                 continue
-            weights = Path(temporary) / "weights" / f"{incoming.stem}.safetensors"
+            weights = unpacked / "weights" / f"{incoming.stem}.safetensors"
             if weights.exists():
                 (results / "weights").mkdir(parents=True, exist_ok=True)
                 shutil.move(weights, results / "weights" / weights.name)
             records.write(records.read(incoming), results / "runs" / incoming.name)
             added += 1
     return added, refused
-
-
-def unpack(path: Path, folder: Path) -> None:
-    """Write the records and weights of a tar file, by hand: only plain files, under their last name."""
-    with tarfile.open(path) as archive:
-        for member in archive.getmembers():
-            part, _, name = member.name.rpartition("/")
-            if member.isfile() and part in ("runs", "weights"):
-                (folder / part).mkdir(exist_ok=True)
-                (folder / part / name).write_bytes(archive.extractfile(member).read())
 
 
 def main(arguments: list[str] | None = None) -> int:

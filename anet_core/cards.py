@@ -27,7 +27,7 @@ def card(record: dict, weights: Path) -> str:
         record: the run's, see ``records.SCHEMA``.
         weights: the file of its weights.
     """
-    name = records.run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
+    name = records.name_of(record)
     default = name == records.run_name(record["model"], record["dataset"], "tuned")
     ours = weights.is_relative_to(records.RESULTS)
     short = short_name(record["dataset"], record["model"])

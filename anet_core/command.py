@@ -1,6 +1,6 @@
 """The console script ``anet``: masks of pictures, a network's files and its speed here, and training one.
 
-The libraries are loaded within the functions, so that an interrupt is quiet while they are.
+What only some commands need, as OpenVINO, is loaded within the functions.
 """
 
 import argparse
@@ -220,7 +220,7 @@ def bench(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     """Train a network on a data set and test it; what was killed goes on when the same is asked again."""
     from anet_core.protocol import protocol
-    from anet_core.records import run_name
+    from anet_core.records import name_of
     from anet_core.run import run
     from data_prep import locate
 
@@ -228,7 +228,7 @@ def train(options: argparse.Namespace) -> int:
         options.model, locate(options.dataset), protocol(options.protocol), options.split_seed, options.seed,
         results=options.results,
     )
-    name = run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
+    name = name_of(record)
     print(f"IoU {record['iou_pooled']:.2f} % on {len(record['iou_images'])} test images; "
           f"weights in {options.results / 'weights' / name}.safetensors")
     return 0

@@ -101,8 +101,8 @@ def load(name: str | Path) -> nn.Module:
 def size(name: str | Path) -> tuple[int, int]:
     """Height and width of the pictures that the network of some weights (see ``weights_file``) was trained on, padded to multiples of 32.
 
-    Of own pictures it stands in the file; of published ones it follows from the file's name. Where neither says it, it is that of the
-    tiles that ``data_prep.own`` cuts pictures into.
+    It stands in the file; of the first ones that were trained on published pictures it follows from the file's name. Where neither says
+    it, it is that of the tiles that ``data_prep.own`` cuts pictures into.
     """
     path = weights_file(name)
     known = weights.pictures(path).get("size") or (subject.side(path.name.split("--")[0]) or TILE,) * 2

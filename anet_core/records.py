@@ -26,6 +26,11 @@ def run_name(model: str, dataset: str, protocol: str, split_seed: int = 0, seed:
     return f"{dataset}--{model}--{protocol}--split{split_seed}--seed{seed}"
 
 
+def name_of(record: dict) -> str:
+    """The name of a record's run, see ``run_name``."""
+    return run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
+
+
 def write(record: dict, path: Path) -> None:
     """Write a record whole or not at all: to a temporary name first, keys sorted.
 

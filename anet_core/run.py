@@ -18,9 +18,11 @@ from anet_core.dataset import Samples, load, manifest_sha256
 from anet_core.protocol import Protocol
 from anet_core.registry import build
 from anet_core.training import evaluate, has_bf16, train
-from data_prep.format import split
+from data_prep import catalogue
+from data_prep.format import read_manifest, split
 from data_prep.own import settings
 
+A_LOOK = 1  # second: what looks whether a run is claimed holds the lock for less
 HELD_BACK = 50  # training images that a protocol's values are chosen on
 
 
@@ -48,7 +50,9 @@ def run(
         ValueError: an unknown name, damaged data, or a record made from other data.
         BlockingIOError: another process makes the record just now.
     """
-    folder = Path(folder).resolve()
+    folder = Path(folder).absolute()  # of a link its own name, not that of what it leads to
+    if split_seed and folder.name in catalogue.PROPOSED:
+        raise ValueError(f"{folder.name} has masks that no person drew but in its own test images; run it on its own split, 0.")
     protocol = protocol.for_dataset(folder.name)
     name = records.run_name(model, folder.name, protocol.name, split_seed, seed)
     path = results / "runs" / f"{name}.json"
@@ -59,19 +63,25 @@ def run(
             if not free:
                 raise BlockingIOError(f"{name} is run by another process just now; wait until it has written {path}.")
             if not path.exists():
-                own, pictures = results / "checkpoints" / f"{name}.pt", settings(folder)
+                own, about = results / "checkpoints" / f"{name}.pt", pictures(folder)
                 record = trained_and_tested(
                     network, model, folder, protocol, split_seed, seed, held_back,
                     device or ("cuda" if torch.cuda.is_available() else "cpu"), checkpoint=checkpoint or own, progress=progress, deadline=deadline,
                 )
                 if not held_back:
-                    weights.save(network, model, results / "weights" / f"{name}.safetensors", pictures)
+                    weights.save(network, model, results / "weights" / f"{name}.safetensors", about)
                 records.write(record, path)
                 own.unlink(missing_ok=True)
     record = records.read(path)
     if record["manifest_sha256"] != manifest_sha256(folder):
         raise ValueError(f"{path} was made from other data than {folder} holds; delete the record to run it again.")
     return record
+
+
+def pictures(folder: Path) -> dict:
+    """What is to be known of a data set's pictures before further ones are predicted: see ``weights.PICTURES``."""
+    first = read_manifest(folder)[0]
+    return {"size": [int(first["height"]), int(first["width"])]} | settings(folder)
 
 
 @contextmanager
@@ -83,7 +93,7 @@ def claim(name: str, results: Path, wait: bool = False) -> Iterator[bool]:
     """
     path = results / "checkpoints" / f"{name}.claim"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=-1 if wait else 0)
+    lock = FileLock(path, timeout=-1 if wait else A_LOOK)
     try:
         lock.acquire()
     except Timeout:

@@ -55,11 +55,11 @@ def distances(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     return found.assign(printed=table["printed"] - table["printed"][reference]).drop(index=reference)
 
 
-def verdicts(table: pd.DataFrame, reference: str = "A-Net") -> dict[str, list[str]]:
-    """The networks "ahead" of the reference, "behind" it, "undecided" (the interval holds 0) and "not run"."""
-    others = table.drop(index=reference)
+def verdicts(table: pd.DataFrame) -> dict[str, list[str]]:
+    """The networks "ahead" of A-Net, "behind" it, "undecided" (the interval holds 0) and "not run"."""
+    others = table.drop(index="A-Net")
     ahead, behind = others["low "] > 0, others["high "] < 0
-    known = others[f"less {reference}"].notna()
+    known = others["less A-Net"].notna()
     return {
         name: others.index[rows].tolist()
         for name, rows in (("ahead", ahead), ("behind", behind), ("undecided", known & ~ahead & ~behind), ("not run", ~known))

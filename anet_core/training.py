@@ -19,6 +19,7 @@ from anet_core.protocol import Protocol
 from anet_core.step import GraphedStep, optimizer_of, step
 
 CHECKPOINT_EVERY = {"cpu": 50, "cuda": 250}  # iterations: of A-Net a minute on the one, seconds on the other
+EVALUATED_AT_ONCE = 10  # pictures
 
 
 class TimeUp(Exception):
@@ -50,7 +51,7 @@ def train(
 
     Raises:
         TimeUp: the deadline has come.
-        ValueError: a checkpoint that is damaged or of another run, or images that do not fit into the GPU's memory.
+        ValueError: a checkpoint that is damaged or of another run, or network and images that do not fit into the GPU's memory.
     """
     bf16 = has_bf16(device) if bf16 is None else bf16
     images, masks = to_tensors(samples)
@@ -66,7 +67,9 @@ def train(
     try:
         take_step = GraphedStep(*setting, bf16) if device == "cuda" else partial(step, *setting, bf16=bf16)
     except torch.OutOfMemoryError:
-        raise ValueError(f"{len(images)} images do not fit into the GPU's memory; set CUDA_VISIBLE_DEVICES to nothing to train on the CPU.") from None
+        raise ValueError(
+            f"the network and its {len(images)} images do not fit into the GPU's memory; set CUDA_VISIBLE_DEVICES to nothing to train on the CPU."
+        ) from None
     for t in range(len(losses), protocol.iterations):
         losses.append(take_step(t))
         seconds = time.perf_counter() - started
@@ -80,14 +83,14 @@ def train(
     return losses, seconds
 
 
-def evaluate(model: nn.Module, samples: Samples, batch_size: int = 10) -> dict:
+def evaluate(model: nn.Module, samples: Samples) -> dict:
     """Intersection over union on images, in float32, in percent (Eq. 8).
 
     Returns:
         iou_pooled, iou_image_mean, and for each id its value in iou_images, its numbers of pixels TP, FN, FP in
         confusion_images and its group of pictures of one surface in group_images.
     """
-    batches = [slice(i, i + batch_size) for i in range(0, len(samples.ids), batch_size)]
+    batches = [slice(i, i + EVALUATED_AT_ONCE) for i in range(0, len(samples.ids), EVALUATED_AT_ONCE)]
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         counts = np.concatenate([confusion(predict(model, samples.images[b]), samples.masks[b]) for b in batches])
     return {
@@ -128,7 +131,10 @@ def resume(checkpoint: Path | None, identity: dict, model: nn.Module, optimizer:
         known["protocol"] |= {key: protocol[key] for key in ("name", "iterations")}
     if known != identity:
         raise ValueError(f"{checkpoint} belongs to a run with other settings or data; delete it to start afresh.")
-    model.load_state_dict(state["model"])
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError:  # another row of the ablation, of the same class
+        raise ValueError(f"{checkpoint} belongs to a run of another network; delete it to start afresh.") from None
     optimizer.load_state_dict(state["optimizer"])
     return state["losses"], state["seconds"]
 

@@ -8,21 +8,20 @@ from pathlib import Path
 
 from torch import nn
 
-from anet_core.registry import build
+from anet_core.registry import build, names
+
+PICTURES = ("size", "white")  # what is to be known of the pictures that a network was trained on before it is given others
 
 
-PICTURES = ("size", "white")  # of the settings that a data set was made with, those that further pictures need
-
-
-def save(model: nn.Module, name: str, path: Path, settings: dict | None = None) -> None:
+def save(model: nn.Module, name: str, path: Path, pictures: dict | None = None) -> None:
     """Write the weights of network ``name``, whole or not at all.
 
     Args:
-        settings: of its data set, see ``data_prep.own.settings``.
+        pictures: of its data set, see ``run.pictures``; of what it holds PICTURES are written.
     """
     from safetensors.torch import save_file
 
-    about = {key: json.dumps(settings[key]) for key in PICTURES if settings and key in settings}
+    about = {key: json.dumps(pictures[key]) for key in PICTURES if pictures and key in pictures}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary, {"model": name, **about})
@@ -35,7 +34,7 @@ def short_name(dataset: str, model: str) -> str:
 
 
 def pictures(path: Path) -> dict:
-    """Of the pictures that the network of a weights file was trained on: "size", height and width, and "white", where they were own ones.
+    """Of the pictures that the network of a weights file was trained on: "size", height and width, and "white", where own ones were made with it.
 
     Raises:
         FileNotFoundError, ValueError: as ``load`` does of the file.
@@ -69,6 +68,8 @@ def load(path: Path) -> nn.Module:
     with opened(path) as file:
         state = {key: file.get_tensor(key) for key in file.keys()}
         name = (file.metadata() or {}).get("model", "")
+    if name not in names():
+        raise ValueError(f"{path} does not say which network it is of, or names an unknown one ({name!r}); give a file that a run wrote.")
     model = build(name)
     try:
         model.load_state_dict(state)

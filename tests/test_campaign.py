@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import re
@@ -247,10 +248,10 @@ def test_errors_are_one_sentence(arguments, said, toy, capsys):
 def test_importing_a_file_that_is_no_archive_or_was_cut_short(one_record, tmp_path, capsys):
     archive, elsewhere = tmp_path / "a.tar", tmp_path / "elsewhere"
     call("export", str(archive), results=one_record)
-    for content in (b"hello", archive.read_bytes()[:2000]):
+    for content in (b"hello", archive.read_bytes()[:2000], gzip.compress(archive.read_bytes())[:2000]):
         archive.write_bytes(content)
         assert call("import", str(archive), results=elsewhere) == 1
-        assert capsys.readouterr().err.startswith(f"{archive} is not a whole tar file") and not elsewhere.exists()
+        assert capsys.readouterr().err.startswith(f"{archive} cannot be unpacked as a zip, tar or tar.gz ") and not elsewhere.exists()
 
 
 def test_a_data_set_that_is_not_here_is_named_once_and_left_out(toy, monkeypatch, capsys):

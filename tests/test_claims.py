@@ -179,7 +179,7 @@ def write_runs(tmp_path):
                 "confusion_images": confusion, "group_images": {name: name for name in confusion},
                 "iou_pooled": float(values.mean()),
             } | changes
-            name = records.run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
+            name = records.name_of(record)
             records.write(record, tmp_path / "runs" / f"{name}.json")
         return Evidence(tmp_path)
 

@@ -28,7 +28,7 @@ def record():
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_committed_records_are_whole_and_consistent(path):
     record = records.read(path)
-    assert path.stem == records.run_name(*(record[key] for key in ("model", "dataset", "protocol", "split_seed", "seed")))
+    assert path.stem == records.name_of(record)
     assert len(record["losses"]) == record["iterations"]
     counts = torch.tensor(list(record["confusion_images"].values()))
     assert record["iou_pooled"] == pytest.approx(100 * float(counts[:, 0].sum() / counts.sum()), abs=1e-4)

@@ -7,12 +7,12 @@ import sys
 import yaml
 from packaging.requirements import Requirement
 
-from anet_core import build, complexity, records
+from anet_core import build, complexity, records, timing
 from anet_core.grid import NEU
 from anet_core.paper import printed_iou
 from anet_core.registry import PEERS
 from anet_core.standings import runs_by_network, standings, verdicts
-from anet_core.statistics import bootstrap_iou_pooled, hinges
+from anet_core.statistics import alike, bootstrap_iou_pooled, hinges, rank_correlation
 from data_prep.neu import RANDOM
 
 from conftest import ROOT
@@ -88,6 +88,25 @@ def test_quarternet_cannot_be_told_from_a_net():
     for dataset in NEU:
         runs = runs_by_network(records.read_all(ROOT / "results" / "runs"), dataset, "tuned")
         assert verdicts(standings(["A-Net", "QuarterNet"], dataset, runs))["undecided"] == ["QuarterNet"]
+
+
+def test_the_printed_order_is_found_in_part_on_inclusions_and_not_on_the_others():
+    """As the introduction says."""
+    found = {}
+    for dataset in NEU:
+        runs = runs_by_network(records.read_all(ROOT / "results" / "runs"), dataset, "tuned")
+        compared = {name: iou for name in ("A-Net", *PEERS) if name in runs and (iou := printed_iou(name, dataset)) is not None}
+        _, low, high = rank_correlation(alike({name: runs[name] for name in compared}), compared)
+        found[dataset] = low > 0 or high < 0
+    assert found == {"neu-inclusion": True, "neu-patches": False, "neu-scratches": False}
+
+
+def test_topformer_is_faster_than_a_net_on_each_machine_and_in_each_precision():
+    """As the introduction says."""
+    for machine in timing.machines():
+        times = timing.recorded(machine).query("runtime == 'OpenVINO'")
+        times = times[times["threads"] == times["threads"].max()].pivot(index="network", columns="precision", values="median_ms")
+        assert (times.loc["TopFormer"] < times.loc[["A-Net", "A-Net, rewritten"]].min()).all()
 
 
 def test_the_figure_of_the_readme_is_that_of_the_recorded_runs(tmp_path):

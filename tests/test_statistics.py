@@ -90,6 +90,11 @@ def test_more_runs_narrow_the_interval_and_runs_that_differ_widen_it():
     assert width(apart) > max(width([one]) for one in apart)
 
 
+def test_more_seeds_of_one_split_tell_no_more_of_its_surfaces():
+    counts = drawn(np.random.default_rng(7))
+    assert width([run(counts, seed=k) for k in range(6)]) == pytest.approx(width([run(counts)]))
+
+
 def test_only_runs_of_the_same_split_and_seed_are_compared():
     counts = drawn(np.random.default_rng(4))
     ours = [run(counts, split_seed=k) for k in (2, 0, 1)]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from anet_core import build, predict, records
+from anet_core import build, predict, records, weights
 from anet_core.command import main
 from anet_core.dataset import load
 from anet_core.fast_backward import fast_backward
@@ -191,6 +191,23 @@ def test_a_checkpoint_of_other_settings_is_refused(squares, tmp_path):
     train(build("A-Net"), samples, replace(SHORT, iterations=50), 0, checkpoint=checkpoint, progress=False)
     with pytest.raises(ValueError, match="run.pt belongs to a run with other settings"):
         train(build("A-Net"), samples, SHORT, 0, checkpoint=checkpoint, progress=False)
+    with pytest.raises(ValueError, match="run.pt belongs to a run of another network"):
+        train(build("A-Net:none"), samples, replace(SHORT, iterations=50), 0, checkpoint=checkpoint, progress=False)
+
+
+def test_a_linked_data_set_keeps_its_own_name_and_its_weights_know_its_size(squares, tmp_path):
+    link = tmp_path / "linked"
+    link.symlink_to(squares)
+    assert run("A-Net:none", link, SHORT, results=tmp_path, progress=False)["dataset"] == "linked"
+    [file] = (tmp_path / "weights").iterdir()
+    assert file.name.startswith("linked--") and weights.pictures(file) == {"size": list(load(link, "train").masks.shape[1:])}
+
+
+def test_a_set_with_proposed_masks_is_run_on_its_own_split_alone(squares, tmp_path):
+    link = tmp_path / "neu-patches-proposed"
+    link.symlink_to(squares)
+    with pytest.raises(ValueError, match="neu-patches-proposed has masks that no person drew"):
+        run("A-Net", link, SHORT, split_seed=1, results=tmp_path, progress=False)
 
 
 def test_a_checkpoint_of_other_data_or_cut_short_is_refused(squares, tmp_path):

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from anet_core import build, deployment, measurements, operators, roofline, statistics, timing
+from anet_core.command import CALIBRATION
 from anet_core.dataset import Samples, load
 from anet_core.grid import LIGHT, NEU
 from anet_core.inference import to_input
@@ -32,7 +33,6 @@ from fig7 import REWRITABLE, REWRITTEN, SIZE, pictures, trained, weights_of
 
 THREADS = sorted({1, os.cpu_count()})
 BATCH = 100  # pictures that a round of the throughput sends through
-CALIBRATION = 100  # pictures
 WIDE = 1.5  # times the median, beyond which a 95th percentile is called wide
 
 
@@ -43,7 +43,7 @@ def peaks(iterations: int) -> pd.DataFrame:
 
 def profiles(iterations: int) -> pd.DataFrame:
     """Every operator of A-Net and of its rewritten form, in each floating precision, on all threads."""
-    network, image = trained("neu-inclusion"), picture()
+    network, image = trained("neu-inclusion"), pictures(1)
     exported = {
         name: deployment.to_openvino(model, SIZE) for name, model in (("plain", network), ("rewritten", deployment.optimise(network)))
     }
@@ -53,7 +53,7 @@ def profiles(iterations: int) -> pd.DataFrame:
 
 def rewrites(iterations: int) -> pd.DataFrame:
     """Latency of A-Net with one rewrite more each, of the other rewritten ones, and of ENet, which takes as long untrained."""
-    image = picture()
+    image = pictures(1)
     others = {name + REWRITTEN: deployment.optimise(trained("neu-inclusion", name)) for name in REWRITABLE if name != "A-Net"}
     others["ENet"] = build("ENet").eval()
     networks = dict(steps(trained("neu-inclusion"))) | others
@@ -69,11 +69,6 @@ def rewrites(iterations: int) -> pd.DataFrame:
         table["logit_difference"] = [np.nan if name in others else np.abs(logits(r) - expected).max() for (name, _), r in requests.items()]
         tables.append(table.reset_index().assign(threads=threads))
     return pd.concat(tables)
-
-
-def picture() -> np.ndarray:
-    """A synthetic picture as the networks take it, float32 (1, 3, SIZE, SIZE), in one piece of memory."""
-    return np.ascontiguousarray(pictures(1))
 
 
 def steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -146,7 +141,7 @@ def part_of(place: str) -> str:
 
 def throughput(iterations: int) -> pd.DataFrame:
     """Pictures a second where several are worked on at once, a stream each, against one stream of the plain network in f32."""
-    network, image = trained("neu-inclusion"), picture()
+    network, image = trained("neu-inclusion"), pictures(1)
     quarter, functions = "QuarterNet", {}
     models = {
         "plain": network, "rewritten": deployment.optimise(network),

@@ -24,8 +24,8 @@ import torch
 from torch import nn
 
 from anet_core import build, deployment, records, timing, weights
+from anet_core.inference import to_input
 from anet_core.paper import table
-from anet_core.prediction import HALF
 from anet_core.timing import BURST
 from data_prep import synthetic
 
@@ -56,8 +56,9 @@ def weights_of(dataset: str, model: str) -> Path:
 
 def pictures(count: int) -> np.ndarray:
     """Synthetic pictures as the networks take them, float32 (count, 3, SIZE, SIZE): what int8 is calibrated on."""
-    drawn = [np.asarray(image.convert("RGB").resize((SIZE, SIZE))) for _, image, _ in islice(synthetic.samples(), count)]
-    return np.stack(drawn).transpose(0, 3, 1, 2).astype(np.float32) / HALF - 1
+    return np.concatenate([
+        to_input(np.asarray(image.convert("RGB").resize((SIZE, SIZE)))) for _, image, _ in islice(synthetic.samples(), count)
+    ])
 
 
 def exports(models: dict[str, nn.Module], images: np.ndarray) -> dict[tuple[str, str], tuple[ov.Model, str]]:
@@ -140,6 +141,8 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=100, help=f"of each network, a multiple of {BURST * OTHER_RUNTIMES}")
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, os.cpu_count()}))
     options = parser.parse_args()
+    if options.iterations % (BURST * OTHER_RUNTIMES) or options.iterations < 1:
+        parser.error(f"--iterations {options.iterations} is not a multiple of {BURST * OTHER_RUNTIMES}")
     models, images = networks(), pictures(30)
     exported, image = exports(models, images), images[:1].copy()
     rows = []

@@ -128,6 +128,8 @@ def order(sign: int, margin: float = 0.0) -> Callable[..., Finding]:
             work = {name: counted("true/224", name) for name in (network, *rivals)}
             wrong = [f"{name} ({work[name]:.3f} G)" for name in rivals if sign * (work[network] - work[name]) <= 0]
             reason = f"by work done ({work[network]:.3f} G) {'not against ' + ', '.join(wrong) if wrong else 'as well'}"
+        if quantity.startswith("fps") and verdict != NOT_RUN:
+            reason = "; ".join(filter(None, (reason, "in float32")))
         closest = (None, None, None) if verdict == NOT_RUN else min(by_rival.values())
         effects = {rival: sign * evidence.effect(quantity, network, rival) for rival in by_rival if quantity.startswith("iou")}
         said = ", ".join(f"{effect:+.2f} on {rival}" for rival, effect in effects.items() if not np.isnan(effect))
@@ -168,7 +170,7 @@ def formula(rule: Callable[..., pd.Series], holds: Callable[[Claim, float], bool
             verdict = agreement(claim, ours, REFUTED)
         else:
             verdict = REFUTED if not low <= claim.number <= high else UNDECIDED if low <= 0 <= high else CONFIRMED
-        reason = ""
+        reason = "in float32" if quantity.startswith("fps") else ""
         if quantity == "macs/224":
             reason = f"of the work done: {rule(evidence.estimate('true/224', networks), *groups).item():.4g}"
         return Finding(verdict, ours, low, high, tables, reason)
