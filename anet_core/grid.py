@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from anet_core.records import run_name
 from anet_core.registry import ABLATION, EXTENSIONS, PEERS
+from data_prep import magnetic_tile, neu
 from data_prep.dagm import CLASSES
 
-NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
-VARIANTS = ("-random", "-proposed")  # split by chance, which the paper does not exclude; trained on masks that were not drawn by people
-TILES = "magnetic-tile"  # the published version's fourth data set
+NEU = tuple(neu.PREFIXES)
+VARIANTS = (neu.RANDOM, neu.PROPOSED)  # split by chance, which the paper does not exclude; trained on masks that were not drawn by people
+TILES = magnetic_tile.NAME  # the published version's fourth data set
 LIGHT = ("ENet", "TopFormer", "ESNet", "ERFNet", "BiSeNet", "BiSeNetV2", "STDC")  # Table III's, the cheapest first
 CLASSICAL = tuple(name for name in PEERS if name not in LIGHT)
 REPEATED = ("A-Net", "ENet", "UNet")  # run again on other splits and by other seeds
@@ -34,7 +35,7 @@ class Cell:
 GRID = [
     *(Cell("A-Net", dataset) for dataset in NEU),
     *(Cell("A-Net", dataset + variant) for variant in VARIANTS for dataset in NEU),
-    *(Cell("A-Net", dataset + "-random", "printed") for dataset in NEU),  # the paper's way in all that it prints
+    *(Cell("A-Net", dataset + neu.RANDOM, "printed") for dataset in NEU),  # the paper's way in all that it prints
     *(Cell(row, dataset) for row in ABLATION if row != "A-Net" for dataset in NEU),
     *(Cell(model, dataset) for models in (LIGHT, CLASSICAL) for model in models for dataset in NEU),
     *(Cell(model, dataset) for model in EXTENSIONS for dataset in NEU),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_prep import dagm, format, magnetic_tile, neu, synthetic
 
-PROPOSED = {f"{name}-proposed": name for name in neu.PREFIXES}  # trained on masks that no person drew
+PROPOSED = {name + neu.PROPOSED: name for name in neu.PREFIXES}
 SOURCES = {  # the folder of the original pictures under ANET_DATA; None for a drawn set
     "synthetic": None, dagm.SYNTHETIC: None, **dict.fromkeys(neu.NAMES, neu.SOURCE),
     **dict.fromkeys(PROPOSED, f"{neu.SOURCE} and NEU-DET"), magnetic_tile.NAME: magnetic_tile.SOURCE,

@@ -22,6 +22,7 @@ from data_prep.overlap import Overlap, groups, overlaps
 SOURCE = "SD-saliency-900"
 PREFIXES = {"neu-inclusion": "In", "neu-patches": "Pa", "neu-scratches": "Sc"}
 RANDOM = "-random"
+PROPOSED = "-proposed"  # of one that is trained on masks that no person drew, see ``neu_det``
 NAMES = (*PREFIXES, *(name + RANDOM for name in PREFIXES))
 IMAGES, TEST, SIZE = 300, 50, 224  # the paper's counts and resolution
 ORIGINAL = 200  # side of the published pictures

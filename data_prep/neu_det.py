@@ -18,7 +18,6 @@ from data_prep import format, neu
 from data_prep.relabel import Box, propose
 
 SOURCE = "NEU-DET"
-PROPOSED = "-proposed"  # ends the name of a set of ``neu`` that has these masks
 CLASSES = ("crazing", "inclusion", "patches", "pitted_surface", "rolled-in_scale", "scratches")
 DARK = {"inclusion": True, "patches": True, "scratches": False}  # against the steel around them
 DIFFERENCE = 2.5  # grey levels on average: more than JPEG cost any picture (1.9), less than lies between any two (3.1)
@@ -98,10 +97,10 @@ def proposed_samples(name: str, source: Path, steel: Path) -> Iterator[tuple[str
     The test pictures of split 0 keep the masks that people drew; for another split the set is of no use.
 
     Args:
-        name: one of neu.PREFIXES, followed by PROPOSED.
+        name: one of neu.PREFIXES, followed by neu.PROPOSED.
         source, steel: as in ``cases``.
     """
-    drawn = name.removesuffix(PROPOSED)
+    drawn = name.removesuffix(neu.PROPOSED)
     tested = test_ids(drawn)
     pairs = zip(neu.samples(drawn, steel), cases(drawn, source, steel), strict=True)
     for (key, image, mask), (_, picture, boxes, _, dark) in pairs:

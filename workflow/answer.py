@@ -13,13 +13,14 @@ from anet_core.grid import NEU
 from anet_core.paper import printed_iou
 from anet_core.standings import runs_by_network
 from anet_core.statistics import alike, bootstrap, interval
+from data_prep import neu
 
 FILE = Path(__file__).resolve().parents[1] / "book" / "answer.svg"
 WAYS = {  # how A-Net was trained: the variant of the data set, the protocol
-    "as printed, split by chance": ("-random", "printed"),
-    "our learning rate, split by chance": ("-random", "tuned"),
+    "as printed, split by chance": (neu.RANDOM, "printed"),
+    "our learning rate, split by chance": (neu.RANDOM, "tuned"),
     "our learning rate, split by surface": ("", "tuned"),
-    "the same, masks made from boxes": ("-proposed", "tuned"),
+    "the same, masks made from boxes": (neu.PROPOSED, "tuned"),
 }
 
 

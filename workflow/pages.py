@@ -16,13 +16,13 @@ import nbformat
 import papermill
 from PIL import Image
 
+from anet_core.grid import NEU, TILES
 from clean import without_traces
 from data_prep import locate
 from data_prep.catalogue import data_root
 
 ROOT = Path(__file__).resolve().parents[1]
-NEU = ("neu-inclusion", "neu-patches", "neu-scratches")
-REAL = (*NEU, "magnetic-tile")
+REAL = (*NEU, TILES)
 # Pages without a machine's name are of the first that was timed.
 OTHER_MACHINES = ("intel-r-xeon-r-processor-2-cores", "intel-r-xeon-r-processor-with-amx-2-cores")
 
