@@ -130,7 +130,7 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
             f'{path} is missing; write it with "python -m data_prep index {folder}", or make a data set of pictures and masks '
             f'of your own with "python -m data_prep own {folder} --name NAME".'
         )
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet puts a byte-order mark in front
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             columns = ", ".join(COLUMNS)

@@ -238,6 +238,8 @@ def test_index_keeps_groups_and_split(tmp_path, squares):
         (folder / kind / f"{removed}.png").unlink()
         for name in ("new", tested):
             shutil.copy(folder / kind / f"{changed}.png", folder / kind / f"{name}.png")
+    manifest = folder / "manifest.csv"
+    manifest.write_text(manifest.read_text(encoding="utf-8"), encoding="utf-8-sig")  # as a spreadsheet saves it
     del before[removed]
     before |= {"new": ("new", "train"), tested: (tested, "test")}
     assert main(["index", str(folder)]) == 0
