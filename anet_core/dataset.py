@@ -1,12 +1,11 @@
 """Reading a data set: a folder with images/*.png, masks/*.png (0/255) and manifest.csv."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.format import DARK, WHITE, eight_bits, open_picture, read_manifest, split
+from data_prep.format import DARK, WHITE, eight_bits, open_picture, read_manifest, read_pair, sha256, split
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def load(folder: Path, split: str, split_seed: int = 0) -> Samples:
     rows = [row for row in split_rows(read_manifest(folder), split_seed) if row["split"] == split]
     if not rows:
         raise ValueError(f"{folder / 'manifest.csv'} lists no {split} image; give at least one the split {split!r}.")
-    pairs = [read_pair(folder, row) for row in rows]
+    pairs = [(np.asarray(image.convert("RGB")), np.asarray(mask) == 255) for image, mask in (read_pair(folder, row) for row in rows)]
     sizes = {image.shape[:2] for image, _ in pairs}
     if len(sizes) > 1:
         height, width = pairs[0][0].shape[:2]
@@ -64,29 +63,11 @@ def split_rows(rows: list[dict[str, str]], split_seed: int) -> list[dict[str, st
 def manifest_sha256(folder: Path) -> str:
     """SHA-256 of manifest.csv: with the file hashes inside it, the identity of the data set."""
     read_manifest(folder)
-    return hashlib.sha256((folder / "manifest.csv").read_bytes()).hexdigest()
-
-
-def read_pair(folder: Path, row: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
-    """One image, uint8 (H, W, 3), and its mask, bool (H, W), as the manifest describes them."""
-    image_path, mask_path = folder / "images" / f"{row['id']}.png", folder / "masks" / f"{row['id']}.png"
-    image = read_image(image_path)
-    mask = read_mask(mask_path)
-    if mask.shape != image.shape[:2]:
-        raise ValueError(
-            f"{mask_path} is {mask.shape[1]}x{mask.shape[0]} but its image is {image.shape[1]}x{image.shape[0]}; make the set again."
-        )
-    for path, expected in ((image_path, row["image_sha256"]), (mask_path, row["mask_sha256"])):
-        if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
-            raise ValueError(
-                f"{path} is not the file that the manifest describes; restore it, or accept the change with "
-                f'"python -m data_prep index {folder}".'
-            )
-    return image, mask
+    return sha256(folder / "manifest.csv")
 
 
 def read_image(path: Path, white: int | None = WHITE) -> np.ndarray:
-    """A picture as uint8 (H, W, 3), turned as its EXIF says; this is where a grey one is repeated to three channels.
+    """A picture as uint8 (H, W, 3), turned as its EXIF says, a grey one repeated to three channels.
 
     Args:
         white: the value of a grey 16-bit picture that becomes 255; give the one that the network's data set was
@@ -104,14 +85,3 @@ def read_image(path: Path, white: int | None = WHITE) -> np.ndarray:
             "to take it as it is."
         )
     return image
-
-
-def read_mask(path: Path) -> np.ndarray:
-    """A mask file of 0 and 255 as bool (H, W)."""
-    mask = np.asarray(open_picture(path))
-    if mask.ndim != 2:
-        raise ValueError(f"{path} is a colour picture; save the mask as one grey channel of 0 and 255.")
-    others = np.setdiff1d(mask, (0, 255))
-    if others.size:
-        raise ValueError(f"{path} holds the value {others[0]}; a mask is 0 (sound) or 255 (defect) everywhere.")
-    return mask == 255

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.format import eight_bits, open_picture, read_manifest, require_mask, sha256
+from data_prep.format import read_manifest, read_pair
 from data_prep.overlap import Overlap, overlaps, transform
 
 FAULT, NOTE = "fault", "note"
@@ -99,12 +99,7 @@ def read_samples(folder: Path, rows: Sequence[Mapping[str, str]]) -> tuple[dict[
 
 def read_sample(folder: Path, row: Mapping[str, str]) -> Sample:
     """The picture and mask of a row; ValueError or FileNotFoundError if training would stop at them."""
-    image_path, mask_path = (folder / kind / f"{row['id']}.png" for kind in ("images", "masks"))
-    image, mask = eight_bits(open_picture(image_path), image_path), open_picture(mask_path)
-    require_mask(mask, image, mask_path)
-    for path, expected in ((image_path, row["image_sha256"]), (mask_path, row["mask_sha256"])):
-        if sha256(path) != expected:
-            raise ValueError(f"{path} is not the file that the manifest describes; restore it, or index the folder again.")
+    image, mask = read_pair(folder, row)
     return Sample(row["id"], row["split"], np.asarray(image.convert("L")), np.asarray(mask) == 255)
 
 

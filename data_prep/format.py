@@ -259,6 +259,25 @@ def require_mask(mask: Image.Image, image: Image.Image, path: Path) -> None:
         raise ValueError(f"{path} holds the value {min(others)}; a mask is 0 (sound) or 255 (defect) everywhere.")
 
 
+def read_pair(folder: Path, row: Mapping[str, str]) -> tuple[Image.Image, Image.Image]:
+    """The picture of a manifest's row, in 8 bits, and its mask.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing, damaged, not what ``eight_bits`` or ``require_mask`` takes, or not the
+            one that the manifest describes.
+    """
+    image_path, mask_path = (folder / kind / f"{row['id']}.png" for kind in ("images", "masks"))
+    image, mask = eight_bits(open_picture(image_path), image_path), open_picture(mask_path)
+    require_mask(mask, image, mask_path)
+    for path, expected in ((image_path, row["image_sha256"]), (mask_path, row["mask_sha256"])):
+        if sha256(path) != expected:
+            raise ValueError(
+                f"{path} is not the file that the manifest describes; restore it, or accept the change with "
+                f'"python -m data_prep index {folder}".'
+            )
+    return image, mask
+
+
 def natural(name: str) -> tuple:
     """A sort key that puts In_2 before In_10."""
     head = name.rstrip("0123456789")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anet_core.dataset import read_image, read_mask
+from anet_core.dataset import read_image
 from data_prep import format, own
 
 RNG = np.random.default_rng(0)
@@ -43,6 +43,13 @@ FILES = {
     "deep.tif": encoded(DEEP, "TIFF"),
     "lzw.tif": encoded(COLOUR, "TIFF", compression="tiff_lzw"),
 }
+
+
+def read_mask(path) -> np.ndarray:
+    """As ``format.read_pair`` takes it."""
+    mask = format.open_picture(path)
+    format.require_mask(mask, mask, path)
+    return np.asarray(mask) == 255
 
 
 def read(path, data: bytes, reader=read_image) -> np.ndarray | None:
