@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from anet_core import build, deployment, inference, records, weights
 from anet_core.command import calibration, main
-from anet_core.dataset import read_image, read_mask
+from anet_core.dataset import read_image
 from anet_core.defects import overlay
 from anet_core.inference import Segmenter, to_input, weights_file
 from anet_core.prediction import pad_amounts, predict
@@ -77,7 +77,7 @@ def test_predict_writes_masks_and_overlays_and_prints_what_they_show(pictures, n
     assert [Path(line["file"]).name for line in lines] == ["deep.tif", "whole 9.JPG", "whole 10.png"] and said == ""
     assert {str(path) for path in out.iterdir()} == {line[kind] for line in lines for kind in ("mask", "overlay")}
     for line in lines:
-        image, mask = read_image(Path(line["file"]), 4095), read_mask(Path(line["mask"]))
+        image, mask = read_image(Path(line["file"]), 4095), np.asarray(Image.open(line["mask"])) == 255
         assert (line["height"], line["width"]) == mask.shape == image.shape[:2]
         assert line["defect_pixels"] == mask.sum() and line["defect_fraction"] == mask.mean()
         found = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2][1:].tolist()
@@ -254,7 +254,7 @@ def test_weights_know_the_size_and_the_white_of_own_pictures(tmp_path, capsys):
         assert (segmenter.white, segmenter.tile) == (4095, 96)
         out = tmp_path / given.stem
         assert main(["predict", str(source / "images" / "0.png"), "--weights", str(given), "--out", str(out)]) == 0
-        assert np.array_equal(read_mask(out / "0-mask.png"), segmenter(read_image(source / "images" / "0.png", 4095)))
+        assert np.array_equal(np.asarray(Image.open(out / "0-mask.png")) == 255, segmenter(read_image(source / "images" / "0.png", 4095)))
     weights.save(build("A-Net:none"), "A-Net:none", file, {"size": [60, 70], "white": None})
     assert inference.white(file) is None  # so that a dark picture is refused
 
