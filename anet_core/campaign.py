@@ -73,7 +73,7 @@ def state(cell: Cell, results: Path) -> str:
         return fault(path) or "done"
     if not (results / "checkpoints" / f"{cell.name}.claim").exists():
         return "missing"
-    with claim(cell.name, results) as free:
+    with claim(cell.name, results, patience=0) as free:
         return "missing" if free else "running"
 
 

@@ -1,5 +1,6 @@
 """One cell of the paper's tables: a network trained on a data set by a protocol, tested, recorded; ``anet train`` does so."""
 
+import os
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from data_prep import catalogue
 from data_prep.format import read_manifest, split
 from data_prep.own import settings
 
-A_LOOK = 1  # second: what looks whether a run is claimed holds the lock for less
+A_LOOK = 1  # second: who only looks whether a run is claimed holds its lock for less
 HELD_BACK = 50  # training images that a protocol's values are chosen on
 
 
@@ -50,7 +51,7 @@ def run(
         ValueError: an unknown name, damaged data, or a record made from other data.
         BlockingIOError: another process makes the record just now.
     """
-    folder = Path(folder).absolute()  # of a link its own name, not that of what it leads to
+    folder = Path(os.path.abspath(folder))  # a link keeps its own name, not that of what it leads to
     if split_seed and folder.name in catalogue.PROPOSED:
         raise ValueError(f"{folder.name} has masks that no person drew but in its own test images; run it on its own split, 0.")
     protocol = protocol.for_dataset(folder.name)
@@ -59,7 +60,7 @@ def run(
     if not path.exists():
         torch.manual_seed(seed)
         network = build(model)  # before the lock, which an unknown name is not to leave behind
-        with claim(name, results, wait) as free:
+        with claim(name, results, -1 if wait else A_LOOK) as free:
             if not free:
                 raise BlockingIOError(f"{name} is run by another process just now; wait until it has written {path}.")
             if not path.exists():
@@ -80,20 +81,22 @@ def run(
 
 def pictures(folder: Path) -> dict:
     """What is to be known of a data set's pictures before further ones are predicted: see ``weights.PICTURES``."""
-    first = read_manifest(folder)[0]
-    return {"size": [int(first["height"]), int(first["width"])]} | settings(folder)
+    rows = read_manifest(folder)
+    if not rows:
+        raise ValueError(f"{folder / 'manifest.csv'} lists no image; make the data set again.")
+    return {"size": [int(rows[0]["height"]), int(rows[0]["width"])]} | settings(folder)
 
 
 @contextmanager
-def claim(name: str, results: Path, wait: bool = False) -> Iterator[bool]:
+def claim(name: str, results: Path, patience: float = A_LOOK) -> Iterator[bool]:
     """Whether this process alone may make a run: it holds the lock on a file of that name until the block ends, or the process, however it ends.
 
     Args:
-        wait: until the process that holds it has ended, rather than to be told no.
+        patience: seconds until the answer is no where another process holds the lock; -1 to wait until that has ended.
     """
     path = results / "checkpoints" / f"{name}.claim"
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=-1 if wait else A_LOOK)
+    lock = FileLock(path, timeout=patience)
     try:
         lock.acquire()
     except Timeout:

@@ -79,7 +79,7 @@ def locate(dataset: str) -> Path:
             f"or set ANET_DATA to the folder that holds it."
         )
     if dataset and Path(dataset).is_dir():
-        return Path(dataset).resolve()
+        return Path(os.path.abspath(dataset))  # a link keeps its own name
     raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(NAMES)}; or the path of a folder.")
 
 

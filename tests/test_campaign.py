@@ -9,6 +9,7 @@ import tarfile
 import threading
 
 import pytest
+from filelock import FileLock
 
 from anet_core import campaign, command, grid, records
 from anet_core.grid import GRID, Cell
@@ -62,6 +63,16 @@ def test_a_cell_that_fails_does_not_keep_the_others_from_running(toy, monkeypatc
     assert [path.stem for path in toy.glob("checkpoints/*.pt")] == [CELL.name]
 
 
+def test_who_looks_at_a_cell_puts_no_worker_off(toy):
+    """A look holds the lock of a cell for a moment; here a long one of 0.2 s."""
+    (toy / "checkpoints").mkdir(parents=True)
+    look = FileLock(toy / "checkpoints" / f"{CELL.name}.claim", thread_local=False)
+    look.acquire()
+    threading.Timer(0.2, look.release).start()
+    with campaign.claim(CELL.name, toy) as free:
+        assert free
+
+
 def test_a_worker_holds_its_cell_until_it_dies(toy, capsys):
     """A real second process, killed with SIGKILL: its cell is running, then missing again, with nothing to clean up."""
     code = (
@@ -80,7 +91,7 @@ def test_a_worker_holds_its_cell_until_it_dies(toy, capsys):
     assert command.main(["train", "--dataset", "squares", "--protocol", "quick", "--results", str(toy)]) == 1  # nor does what runs no grid
     assert capsys.readouterr().err.startswith(f"{CELL.name} is run by another process just now; wait until it has written ")
     threading.Timer(0.5, worker.send_signal, [signal.SIGKILL]).start()
-    with campaign.claim(CELL.name, toy, wait=True) as free:
+    with campaign.claim(CELL.name, toy, patience=-1) as free:
         assert free and worker.wait() == -signal.SIGKILL
         assert campaign.state(CELL, toy) == "running"
     assert campaign.state(CELL, toy) == "missing"

@@ -145,6 +145,8 @@ def test_locate(tmp_path, monkeypatch, squares):
     assert locate("squares") == squares
     monkeypatch.chdir(squares / "images")
     assert [locate(path) for path in (".", "..", "../masks")] == [squares / "images", squares, squares / "masks"]
+    (tmp_path / "linked").symlink_to(squares)
+    assert locate(str(tmp_path / "linked")).name == "linked"
     for other in ("", "squares/images"):  # which are under ANET_DATA, but not from here
         with pytest.raises(ValueError, match="unknown data set"):
             locate(other)

@@ -203,6 +203,13 @@ def test_a_linked_data_set_keeps_its_own_name_and_its_weights_know_its_size(squa
     assert file.name.startswith("linked--") and weights.pictures(file) == {"size": list(load(link, "train").masks.shape[1:])}
 
 
+def test_an_empty_manifest_is_one_sentence(squares, tmp_path):
+    manifest = squares / "manifest.csv"
+    manifest.write_text(manifest.read_text().splitlines(keepends=True)[0])
+    with pytest.raises(ValueError, match="manifest.csv lists no image; make the data set again"):
+        run("A-Net", squares, SHORT, results=tmp_path, progress=False)
+
+
 def test_a_set_with_proposed_masks_is_run_on_its_own_split_alone(squares, tmp_path):
     link = tmp_path / "neu-patches-proposed"
     link.symlink_to(squares)
