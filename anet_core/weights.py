@@ -14,18 +14,27 @@ PICTURES = ("size", "white")  # what is to be known of the pictures that a netwo
 
 
 def save(model: nn.Module, name: str, path: Path, pictures: dict | None = None) -> None:
-    """Write the weights of network ``name``, whole or not at all.
+    """Write the weights of network ``name``, whole or not at all, and the same weights as the same bytes.
 
     Args:
         pictures: of its data set, see ``run.pictures``; of what it holds PICTURES are written.
     """
-    from safetensors.torch import save_file
+    from safetensors import torch as safetensors
 
     about = {key: json.dumps(pictures[key]) for key in PICTURES if pictures and key in pictures}
+    data = safetensors.save({key: value.contiguous() for key, value in model.state_dict().items()}, {"model": name, **about})
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, temporary, {"model": name, **about})
+    temporary.write_bytes(in_order(data))
     os.replace(temporary, path)
+
+
+def in_order(data: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library writes them in an order that differs from process to process."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    return data[:8] + json.dumps(header, separators=(",", ":")).encode().ljust(end - 8) + data[end:]
 
 
 def short_name(dataset: str, model: str) -> str:

@@ -88,6 +88,15 @@ def test_weights_round_trip(name, tmp_path):
     assert not loaded.training
 
 
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    """Eight saves: the library would write the three entries of the metadata in another order each time."""
+    network, path, seen = build("A-Net:none"), tmp_path / "w.safetensors", set()
+    for _ in range(8):
+        weights.save(network, "A-Net:none", path, {"size": [60, 70], "white": 4095})
+        seen.add(path.read_bytes())
+    assert len(seen) == 1 and weights.pictures(path) == {"size": [60, 70], "white": 4095}
+
+
 def test_bad_weights_are_one_sentence(tmp_path):
     path = tmp_path / "w.safetensors"
     with pytest.raises(FileNotFoundError, match="does not exist"):
