@@ -86,8 +86,11 @@ class Segmenter:
         return model
 
 
-def load(name: str | Path) -> nn.Module:
-    """The trained network that a name means (see ``weights_file``), as it is used, written and timed.
+def load(name: str | Path, rewritten: bool = True) -> nn.Module:
+    """The trained network that a name means (see ``weights_file``), as it is used and timed.
+
+    Args:
+        rewritten: see ``rewrites.optimise``.
 
     Raises:
         ValueError: an exported file, or see ``weights.load``.
@@ -95,7 +98,8 @@ def load(name: str | Path) -> nn.Module:
     path = weights_file(name)
     if path.suffix == ".xml":
         raise ValueError(f"{path} is an exported file, which anet predict takes; give the weights that it was made from.")
-    return deployment.optimise(weights.load(path))
+    network = weights.load(path)
+    return deployment.optimise(network) if rewritten else network
 
 
 def size(name: str | Path) -> tuple[int, int]:
