@@ -1,4 +1,4 @@
-"""Exact rewrites of a trained A-Net that run faster on a CPU.
+"""Exact rewrites of a trained A-Net that run faster in OpenVINO on a CPU.
 
 Each puts other operators in the place of some, which compute the same function up to rounding; what each gains is on
 the page on deployment. Three facts stand behind them. The vector units of the processor hold 16 numbers, and OpenVINO
@@ -9,12 +9,13 @@ deconvolution.
 
 import copy
 from collections.abc import Iterator
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from anet_core.blocks import CatBlock, DownBlock, SegHead, UpBlock, WideBlock
+from anet_core.blocks import CatBlock, DownBlock, LightBlock, SegHead, UpBlock, WideBlock
 from anet_core.network import ANet
 
 LANES = 16
@@ -35,22 +36,19 @@ def optimise(model: nn.Module) -> nn.Module:
     return model
 
 
-def pool_planes(block: nn.Module) -> None:
-    """Max-pooling of the three channels of the image as maxima of its rows and columns, not of 16 channels of which 13 are none."""
-    if isinstance(block, DownBlock) and block.body[0].in_channels == 3:
-        block.shortcut[0] = PlanarMaxPool()
+def pair_picture(block: nn.Module) -> None:
+    """The first Down block on pairs of neighbouring pixels: six channels, which lie in memory as those of the picture do."""
+    if isinstance(block, ANet) and isinstance(first := block.detail_extraction[0], DownBlock):
+        block.detail_extraction[0] = PairedDown(first)
 
 
-def pack_columns(block: nn.Module) -> None:
-    """The 1x5 convolution of a Wide block of 8 channels as one to 16: those of two neighbouring pixels."""
-    if isinstance(block, WideBlock) and block.body[4].out_channels == LANES // 2:
-        narrow, norm = block.body[4:6]
-        m = narrow.out_channels
-        packed = nn.Conv2d(m, 2 * m, (1, 6), stride=(1, 2), padding=(0, 2), bias=False)
-        packed.weight.zero_()
-        packed.weight[:m, ..., :5] = narrow.weight
-        packed.weight[m:, ..., 1:] = narrow.weight
-        block.body = nn.Sequential(*block.body[:4], packed, repeated(norm, 2), block.body[6], DepthToSpace(1, 2), *block.body[7:])
+def pair_pixels(block: nn.Module) -> None:
+    """The second half of a bottleneck of 8 channels on pairs of neighbouring pixels, which have 16."""
+    if isinstance(block, (LightBlock, WideBlock)) and block.body[0].out_channels == LANES // 2:
+        before = 3 if isinstance(block, WideBlock) else 4  # the depthwise convolution of a Light block has its channels apart
+        *convolutions, norm, activation = block.body[before:7]
+        pairs = Pairs(), *map(paired, convolutions), repeated(norm, 2), activation, Pixels()
+        block.body = nn.Sequential(*block.body[:before], *pairs, *block.body[7:])
 
 
 def deconvolve_pointwise(block: nn.Module) -> None:
@@ -86,7 +84,22 @@ def split_cat(block: nn.Module) -> None:
         block.cat = SplitCat(block.cat)
 
 
-REWRITES = (pool_planes, pack_columns, deconvolve_pointwise, fill_lanes, split_cat)
+REWRITES = (pair_picture, pair_pixels, deconvolve_pointwise, fill_lanes, split_cat)
+
+
+def paired(convolution: nn.Conv2d) -> nn.Conv2d:
+    """What a convolution of stride 1 computes, on pairs of neighbouring pixels of a row: see ``Pairs``."""
+    c_out, c_in, rows, columns = convolution.weight.shape
+    reach = columns // 2  # pixels to either side
+    pairs = -(-reach // 2)
+    wide = nn.Conv2d(2 * c_in, 2 * c_out, (rows, 2 * pairs + 1), padding=(rows // 2, pairs), bias=False)
+    wide.weight.zero_()
+    kernel = wide.weight.view(2, c_out, 2, c_in, rows, -1)
+    for to, of, tap in product(range(2), range(2), range(2 * pairs + 1)):
+        column = reach + 2 * (tap - pairs) + of - to
+        if 0 <= column < columns:
+            kernel[to, :, of, ..., tap] = convolution.weight[..., column]
+    return wide
 
 
 def four_pixels(deconvolution: nn.ConvTranspose2d, *pixelwise: nn.Module) -> Iterator[nn.Module]:
@@ -126,13 +139,52 @@ class DepthToSpace(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
-class PlanarMaxPool(nn.Module):
-    """2x2 stride-2 max-pooling of channels that lie apart in memory: (N, C, H, W) -> (N, C, H/2, W/2)."""
+class Pairs(nn.Module):
+    """Two neighbouring pixels of a row as one, whose channels are theirs, one behind the other: (N, C, H, W) -> (N, 2C, H, W/2)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.maximum(x[:, :, ::2], x[:, :, 1::2])  # (N, C, H/2, W)
-        columns = x.unflatten(3, (-1, 2)).permute(4, 0, 1, 2, 3)  # (2, N, C, H/2, W/2): not x[..., ::2], which is slower
-        return torch.maximum(columns[0], columns[1])
+        n, c, h, w = x.shape
+        return x.permute(0, 2, 3, 1).reshape(n, h, w // 2, 2 * c).permute(0, 3, 1, 2)
+
+
+class Pixels(DepthToSpace):
+    """The pixels of ``Pairs``: (N, 2C, H, W) -> (N, C, H, 2W)."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 2)
+
+
+class PairedDown(nn.Module):
+    """See ``pair_picture``."""
+
+    def __init__(self, block: DownBlock) -> None:
+        super().__init__()
+        pointwise, norm, activation, strided, *rest = block.body
+        m, c_in = pointwise.weight.shape[:2]
+        four = nn.Conv2d(2 * c_in, 4 * m, (2, 1), stride=(2, 1), bias=False)  # to the channels of 2x2 pixels
+        four.weight.zero_()
+        kernel = four.weight.view(2, 2, m, 2, c_in, 2)
+        for row, column in product(range(2), range(2)):
+            kernel[row, column, :, column, :, row] = pointwise.weight[..., 0, 0]
+        sum_of_four = nn.Conv2d(4 * m, strided.out_channels, 1, bias=False)
+        sum_of_four.weight.copy_(strided.weight.permute(0, 2, 3, 1).reshape_as(sum_of_four.weight))
+        self.body = nn.Sequential(Pairs(), four, repeated(norm, 4), activation, sum_of_four, *rest)
+        _, pointwise, norm = block.shortcut
+        self.shortcut = nn.Sequential(PairedMaxPool(), Pairs(), paired(pointwise), repeated(norm, 2), Pixels())
+        self.activation = block.activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.shortcut(x) + self.body(x))
+
+
+class PairedMaxPool(nn.Module):
+    """2x2 stride-2 max-pooling, of rows and then of the pixels of each pair: (N, C, H, W) -> (N, C, H/2, W/2)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        x = x.permute(0, 2, 3, 1).reshape(n, h, w // 2, 2 * c)
+        x = torch.maximum(x[:, ::2], x[:, 1::2]).reshape(n, h // 2, w // 2, 2, c)
+        return torch.maximum(x[:, :, :, 0], x[:, :, :, 1]).permute(0, 3, 1, 2)
 
 
 class SplitCat(nn.Module):

@@ -74,8 +74,8 @@ def test_rewritten_networks_compute_the_same(name):
 
 def test_each_rewrite_changes_what_it_says(network):
     expected = {
-        "pool_planes": {"detail_extraction.0"},
-        "pack_columns": {"detail_extraction.2", "detail_fusion.3"},
+        "pair_picture": {"detail_extraction.0"},
+        "pair_pixels": {"detail_extraction.1", "detail_extraction.2", "detail_fusion.2", "detail_fusion.3"},
         "deconvolve_pointwise": {"semantic_fusion.0", "semantic_fusion.3", "semantic_fusion.6", "detail_fusion.1", "head"},
         "fill_lanes": {"head"},
         "split_cat": {"cat"},

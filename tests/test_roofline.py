@@ -61,8 +61,9 @@ def test_stages_are_those_of_the_dataflow(network):
 def test_the_rewritten_network_does_more_for_fuller_vectors(profile):
     work, lanes = (sum(map(count, export(rewritten=True).get_ops())) for count in (operators.macs, operators.lane_macs))
     head = 16 * (6 * 6 - 3 * 3) * SIDE**2  # to 16 channels on a sixteenth of the pixels
-    packed = 2 * 8 * 8 * (6 - 5) * (SIDE // 2) ** 2  # two convolutions, to twice as many channels on half of the pixels
-    assert work - profile["macs"].sum() == head + packed
+    picture = 3 * 8 * (4 - 1) * SIDE**2 + 3 * 32 * (2 - 1) * (SIDE // 2) ** 2  # to the channels of 2x2 pixels from those of two; to pairs
+    light, wide = 8 * 8 * (2 - 1), 8 * 8 * (2 * 5 - 5 + 2 * 3 - 5)  # from pairs to pairs, which lie within three pairs if within five pixels
+    assert work - profile["macs"].sum() == head + picture + 2 * (light + wide) * (SIDE // 2) ** 2
     assert lanes < profile["lane_macs"].sum()
 
 

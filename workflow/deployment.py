@@ -4,13 +4,13 @@
     python workflow/deployment.py --quick                    a first look, kept apart from what is measured
     python workflow/deployment.py --only rewrites throughput
 
-Writes results/deployment/MACHINE--TABLE.csv. The tables precisions and parts need the pictures of NEU.
+The models take the picture itself. Writes results/deployment/MACHINE--TABLE.csv. The tables precisions and parts need the pictures of NEU.
 """
 
 import argparse
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -29,7 +29,7 @@ from anet_core.prediction import HALF
 from anet_core.rewrites import REWRITES
 from anet_core.run import hold_back
 from data_prep import locate, synthetic
-from fig7 import REWRITABLE, REWRITTEN, SIZE, pictures, trained, weights_of
+from fig7 import REWRITABLE, REWRITTEN, SIZE, trained, weights_of
 
 THREADS = sorted({1, os.cpu_count()})
 BATCH = 100  # pictures that a round of the throughput sends through
@@ -43,21 +43,19 @@ def peaks(iterations: int) -> pd.DataFrame:
 
 def profiles(iterations: int) -> pd.DataFrame:
     """Every operator of A-Net and of its rewritten form, in each floating precision, on all threads."""
-    network, image = trained("neu-inclusion"), pictures(1)
-    exported = {
-        name: deployment.to_openvino(model, SIZE) for name, model in (("plain", network), ("rewritten", deployment.optimise(network)))
-    }
-    table = operators.profile(exported, deployment.native_precisions(), max(THREADS), image, iterations)
+    network = trained("neu-inclusion")
+    exported = {name: export(model) for name, model in (("plain", network), ("rewritten", deployment.optimise(network)))}
+    table = operators.profile(exported, deployment.native_precisions(), max(THREADS), picture(), iterations)
     return table.assign(threads=max(THREADS))
 
 
 def rewrites(iterations: int) -> pd.DataFrame:
     """Latency of A-Net with one rewrite more each, of the other rewritten ones, and of ENet, which takes as long untrained."""
-    image = pictures(1)
+    image = picture()
     others = {name + REWRITTEN: deployment.optimise(trained("neu-inclusion", name)) for name in REWRITABLE if name != "A-Net"}
     others["ENet"] = build("ENet").eval()
     networks = dict(steps(trained("neu-inclusion"))) | others
-    exported = {name: deployment.to_openvino(network, SIZE) for name, network in networks.items()}
+    exported = {name: export(network) for name, network in networks.items()}
     tables = []
     for threads in THREADS:
         requests = {
@@ -87,17 +85,17 @@ def precisions(iterations: int) -> pd.DataFrame:
     tables = []
     for dataset in NEU:
         calibration, _, test = samples(dataset, iterations)
-        image = to_input(test.images[0])
-        requests = {("A-Net", "f32"): request(deployment.to_openvino(trained(dataset), SIZE), "f32", max(THREADS), image)}
+        image = test.images[:1].copy()
+        requests = {("A-Net", "f32"): request(export(trained(dataset)), "f32", max(THREADS), image)}
         for name in (*REWRITABLE, *LIGHT):
             if not weights_of(dataset, name).is_file():
                 continue
             network = deployment.optimise(trained(dataset, name))
-            exported = deployment.to_openvino(network, SIZE)
+            exported = export(network)
             variants = {precision: (exported, precision) for precision in deployment.native_precisions()}
             start = deployment.start(network)
             for precision, floating in ({"int8": (), "int8 but for the start": start} if start else {"int8": ()}).items():
-                quantised = deployment.quantise(exported, calibration, floating)
+                quantised = export(network, calibration, floating)
                 variants[precision] = quantised, deployment.fastest(quantised, max(THREADS), image)
             label = name if name in LIGHT else name + REWRITTEN
             requests |= {(label, precision): request(*of_one, max(THREADS), image) for precision, of_one in variants.items()}
@@ -116,17 +114,17 @@ def parts(iterations: int) -> pd.DataFrame:
     """
     dataset = NEU[0]  # on the others int8 costs nothing, see the table of precisions
     calibration, held, _ = samples(dataset, iterations)
-    image, tables = to_input(held.images[0]), []
+    image, tables = held.images[:1].copy(), []
     for name in ("A-Net", "QuarterNet", "ENet"):
         network = deployment.optimise(trained(dataset, name))
-        exported = deployment.to_openvino(network, SIZE)
+        exported = export(network)
         floating = {"everything": (), "everything but the start": deployment.start(network)}
         if name == "A-Net":
             places = set(map(deployment.place, exported.get_ops())) - {""}
             floating |= {part: sorted(place for place in places if part_of(place) != part) for part in sorted(set(map(part_of, places)))}
         records = {"nothing": record(dataset, request(exported, "f32", max(THREADS), image), image, held)}
         for part, kept in floating.items():
-            quantised = deployment.quantise(exported, calibration, kept)
+            quantised = export(network, calibration, kept)
             records[part] = record(dataset, request(quantised, "f32", max(THREADS), image), image, held)
         table = pd.DataFrame([{"part": part} | compared_ious(records, part, "nothing") for part in records])
         tables.append(table.assign(network=name, dataset=dataset, pictures=len(held.ids)))
@@ -141,14 +139,14 @@ def part_of(place: str) -> str:
 
 def throughput(iterations: int) -> pd.DataFrame:
     """Pictures a second where several are worked on at once, a stream each, against one stream of the plain network in f32."""
-    network, image = trained("neu-inclusion"), pictures(1)
+    network, image = trained("neu-inclusion"), picture()
     quarter, functions = "QuarterNet", {}
     models = {
         "plain": network, "rewritten": deployment.optimise(network),
         quarter + REWRITTEN: deployment.optimise(trained("neu-inclusion", quarter)),
     }
     for name, model in models.items():
-        exported = deployment.to_openvino(model, SIZE)
+        exported = export(model)
         for precision in deployment.native_precisions():
             for streams in range(1, max(THREADS) + 1):
                 compiled = deployment.compile_for_cpu(
@@ -170,20 +168,31 @@ def send(queue: ov.AsyncInferQueue, image: np.ndarray) -> None:
 
 def scaling(iterations: int) -> pd.DataFrame:
     """Latency from a picture in memory, uint8, to its logits, by what scales its values: torch, NumPy or the model; on all threads."""
-    network, (_, image, _) = trained("neu-inclusion"), next(synthetic.samples())
-    image, functions = np.asarray(image.convert("RGB").resize((SIZE, SIZE))), {}
+    network, image, functions = trained("neu-inclusion"), picture(), {}
     for name, model in (("plain", network), ("rewritten", deployment.optimise(network))):
         exported = deployment.to_openvino(model, SIZE)
         for precision in deployment.native_precisions():
             scaled, whole = (
                 deployment.compile_for_cpu(one, precision, max(THREADS)) for one in (exported, deployment.from_picture(exported))
             )
-            functions[name, precision, "torch"] = lambda scaled=scaled: scaled(to_input(image))
-            functions[name, precision, "NumPy"] = lambda scaled=scaled: scaled(image.transpose(2, 0, 1)[None] / np.float32(HALF) - 1)
-            functions[name, precision, "the model"] = lambda whole=whole: whole(image[None])
+            functions[name, precision, "torch"] = lambda scaled=scaled: scaled(to_input(image[0]))
+            functions[name, precision, "NumPy"] = lambda scaled=scaled: scaled(image.transpose(0, 3, 1, 2) / np.float32(HALF) - 1)
+            functions[name, precision, "the model"] = lambda whole=whole: whole(image)
     milliseconds = timing.latencies(functions, iterations, burst=timing.BURST)
     table = timing.summary(milliseconds).join(timing.ratios(milliseconds, ("plain", "f32", "NumPy"))).assign(threads=max(THREADS))
     return table.rename_axis(["network", "precision", "scaled_by"]).reset_index()
+
+
+def export(network: nn.Module, calibration: np.ndarray | None = None, floating: Sequence[str] = ()) -> ov.Model:
+    """The OpenVINO model of a network that takes the picture, as ``anet export`` writes it; in int8 where there are values to take ranges from."""
+    model = deployment.to_openvino(network, SIZE)
+    return deployment.from_picture(model if calibration is None else deployment.quantise(model, calibration, floating))
+
+
+def picture() -> np.ndarray:
+    """A synthetic picture as it lies in memory, uint8 (1, SIZE, SIZE, 3)."""
+    _, image, _ = next(synthetic.samples())
+    return np.asarray(image.convert("RGB").resize((SIZE, SIZE)))[None].copy()
 
 
 def samples(dataset: str, iterations: int) -> tuple[np.ndarray, Samples, Samples]:
@@ -214,8 +223,8 @@ def logits(request: ov.InferRequest) -> np.ndarray:
 def record(dataset: str, request: ov.InferRequest, image: np.ndarray, samples: Samples) -> dict:
     """What ``statistics.difference`` needs of a run, of the request's model on the samples."""
     masks = []
-    for picture in samples.images:
-        image[:] = to_input(picture)
+    for one in samples.images:
+        image[0] = one
         masks.append(logits(request)[0, 0] > 0)
     counts = confusion(np.stack(masks), samples.masks)
     return {
