@@ -120,7 +120,8 @@ def require_folder(folder: Path) -> None:
 def export(options: argparse.Namespace) -> int:
     """Write a trained network as a file for another runtime.
 
-    A file for OpenVINO takes the picture itself, one for ONNX its values scaled; what is printed says how.
+    A file for OpenVINO holds the network rewritten to run faster there, and takes the picture itself; one for ONNX holds the network as it
+    was trained, and takes values that were scaled: what is printed says how.
     Files hold f32, or for OpenVINO int8, whose ranges are taken from pictures: give some like those that the network will see.
     bf16 is what a runtime computes in, and is chosen where the file is loaded.
     """

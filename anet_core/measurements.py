@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from anet_core.records import RESULTS
+from anet_core.rewrites import REWRITES
 
 FOLDER = RESULTS / "deployment"
 MOST_LOST = 0.3  # points of IoU that a precision may cost
@@ -38,6 +39,17 @@ def recorded(table: str, machine: str) -> pd.DataFrame:
         script = "training_speed.py" if table == "training" else f"deployment.py --only {table}"
         raise FileNotFoundError(f'{file} does not exist; make it on that machine with "python workflow/{script}".')
     return pd.read_csv(file)
+
+
+def conditions(machine: str) -> str:
+    """What the models of a machine's tables take, and which rewrites A-Net rewritten lacked there, as the end of a sentence.
+
+    They take the picture itself since there is ``pair_picture``.
+    """
+    measured = set(recorded("rewrites", machine)["network"])
+    lacked = [rewrite.__name__ for rewrite in REWRITES if rewrite.__name__ not in measured]
+    taken = "values that were scaled before" if "pair_picture" in lacked else "the picture itself, in 8 bits"
+    return f"which take {taken}" + (f"; A-Net rewritten is without {' and '.join(lacked)}, which came later" if lacked else "")
 
 
 def acceptable(precisions: pd.DataFrame) -> pd.DataFrame:

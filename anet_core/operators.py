@@ -39,7 +39,7 @@ def profile(exported: dict[str, ov.Model], precisions: list[str], threads: int, 
 
     Args:
         exported: exports of A-Net or of its rewritten form, by a name.
-        image: float32, of the shape that the models take.
+        image: what the models take, float32 (1, 3, H, W) or uint8 (1, H, W, 3).
 
     Returns:
         network and precision; operator, kind and kernel as OpenVINO names them; ``module``, where in the network it came from, of a

@@ -47,7 +47,7 @@ def pair_pixels(block: nn.Module) -> None:
     if isinstance(block, (LightBlock, WideBlock)) and block.body[0].out_channels == LANES // 2:
         before = 3 if isinstance(block, WideBlock) else 4  # the depthwise convolution of a Light block has its channels apart
         *convolutions, norm, activation = block.body[before:7]
-        pairs = Pairs(), *map(paired, convolutions), repeated(norm, 2), activation, Pixels()
+        pairs = Pairs(), *map(paired, convolutions), repeated(norm, 2), activation, DepthToSpace(1, 2)
         block.body = nn.Sequential(*block.body[:before], *pairs, *block.body[7:])
 
 
@@ -88,7 +88,10 @@ REWRITES = (pair_picture, pair_pixels, deconvolve_pointwise, fill_lanes, split_c
 
 
 def paired(convolution: nn.Conv2d) -> nn.Conv2d:
-    """What a convolution of stride 1 computes, on pairs of neighbouring pixels of a row: see ``Pairs``."""
+    """What a convolution of stride 1, without bias and groups, computes, on pairs of neighbouring pixels of a row: see ``Pairs``.
+
+    Kernels (C_out, C_in, rows, columns) become (2*C_out, 2*C_in, rows, pairs), with the zeros that this takes.
+    """
     c_out, c_in, rows, columns = convolution.weight.shape
     reach = columns // 2  # pixels to either side
     pairs = -(-reach // 2)
@@ -140,22 +143,18 @@ class DepthToSpace(nn.Module):
 
 
 class Pairs(nn.Module):
-    """Two neighbouring pixels of a row as one, whose channels are theirs, one behind the other: (N, C, H, W) -> (N, 2C, H, W/2)."""
+    """Two neighbouring pixels of a row as one, whose channels are theirs, one behind the other: (N, C, H, W) -> (N, 2C, H, W/2).
+
+    ``DepthToSpace(1, 2)`` makes pixels of them again.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         return x.permute(0, 2, 3, 1).reshape(n, h, w // 2, 2 * c).permute(0, 3, 1, 2)
 
 
-class Pixels(DepthToSpace):
-    """The pixels of ``Pairs``: (N, 2C, H, W) -> (N, C, H, 2W)."""
-
-    def __init__(self) -> None:
-        super().__init__(1, 2)
-
-
 class PairedDown(nn.Module):
-    """See ``pair_picture``."""
+    """See ``pair_picture``; (N, 3, H, W) -> (N, C_out, H/2, W/2), as the block that it is made from."""
 
     def __init__(self, block: DownBlock) -> None:
         super().__init__()
@@ -170,7 +169,7 @@ class PairedDown(nn.Module):
         sum_of_four.weight.copy_(strided.weight.permute(0, 2, 3, 1).reshape_as(sum_of_four.weight))
         self.body = nn.Sequential(Pairs(), four, repeated(norm, 4), activation, sum_of_four, *rest)
         _, pointwise, norm = block.shortcut
-        self.shortcut = nn.Sequential(PairedMaxPool(), Pairs(), paired(pointwise), repeated(norm, 2), Pixels())
+        self.shortcut = nn.Sequential(PairedMaxPool(), Pairs(), paired(pointwise), repeated(norm, 2), DepthToSpace(1, 2))
         self.activation = block.activation
 
     def forward(self, x: Tensor) -> Tensor:
