@@ -30,7 +30,7 @@ def save(model: nn.Module, name: str, path: Path, pictures: dict | None = None) 
 
 
 def in_order(data: bytes) -> bytes:
-    """A safetensors file with its metadata sorted: the library writes them in another order each time."""
+    """A safetensors file with the entries of its metadata sorted: the library writes them in another order each time."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

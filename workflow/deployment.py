@@ -10,7 +10,7 @@ The models take the picture itself. Writes results/deployment/MACHINE--TABLE.csv
 import argparse
 import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -91,11 +91,11 @@ def precisions(iterations: int) -> pd.DataFrame:
             if not weights_of(dataset, name).is_file():
                 continue
             network = deployment.optimise(trained(dataset, name))
-            exported = export(network)
-            variants = {precision: (exported, precision) for precision in deployment.native_precisions()}
+            exported = deployment.to_openvino(network, SIZE)
+            variants = {precision: (deployment.from_picture(exported), precision) for precision in deployment.native_precisions()}
             start = deployment.start(network)
             for precision, floating in ({"int8": (), "int8 but for the start": start} if start else {"int8": ()}).items():
-                quantised = export(network, calibration, floating)
+                quantised = deployment.from_picture(deployment.quantise(exported, calibration, floating))
                 variants[precision] = quantised, deployment.fastest(quantised, max(THREADS), image)
             label = name if name in LIGHT else name + REWRITTEN
             requests |= {(label, precision): request(*of_one, max(THREADS), image) for precision, of_one in variants.items()}
@@ -117,14 +117,14 @@ def parts(iterations: int) -> pd.DataFrame:
     image, tables = held.images[:1].copy(), []
     for name in ("A-Net", "QuarterNet", "ENet"):
         network = deployment.optimise(trained(dataset, name))
-        exported = export(network)
+        exported = deployment.to_openvino(network, SIZE)
         floating = {"everything": (), "everything but the start": deployment.start(network)}
         if name == "A-Net":
             places = set(map(deployment.place, exported.get_ops())) - {""}
             floating |= {part: sorted(place for place in places if part_of(place) != part) for part in sorted(set(map(part_of, places)))}
-        records = {"nothing": record(dataset, request(exported, "f32", max(THREADS), image), image, held)}
+        records = {"nothing": record(dataset, request(deployment.from_picture(exported), "f32", max(THREADS), image), image, held)}
         for part, kept in floating.items():
-            quantised = export(network, calibration, kept)
+            quantised = deployment.from_picture(deployment.quantise(exported, calibration, kept))
             records[part] = record(dataset, request(quantised, "f32", max(THREADS), image), image, held)
         table = pd.DataFrame([{"part": part} | compared_ious(records, part, "nothing") for part in records])
         tables.append(table.assign(network=name, dataset=dataset, pictures=len(held.ids)))
@@ -183,10 +183,9 @@ def scaling(iterations: int) -> pd.DataFrame:
     return table.rename_axis(["network", "precision", "scaled_by"]).reset_index()
 
 
-def export(network: nn.Module, calibration: np.ndarray | None = None, floating: Sequence[str] = ()) -> ov.Model:
-    """The OpenVINO model of a network that takes the picture, as ``anet export`` writes it; in int8 where there are values to take ranges from."""
-    model = deployment.to_openvino(network, SIZE)
-    return deployment.from_picture(model if calibration is None else deployment.quantise(model, calibration, floating))
+def export(network: nn.Module) -> ov.Model:
+    """The OpenVINO model of a network that takes the picture, as ``anet export`` writes it."""
+    return deployment.from_picture(deployment.to_openvino(network, SIZE))
 
 
 def picture() -> np.ndarray:
