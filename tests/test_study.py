@@ -1,9 +1,10 @@
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from anet_core import records, study
+from anet_core import records, study, training
 from anet_core.protocol import PRINTED
 
 
@@ -12,10 +13,9 @@ def call(squares, results, *arguments):
 
 
 @pytest.fixture
-def small_batches(monkeypatch):
-    from dataclasses import replace
-
+def short_runs(monkeypatch):
     monkeypatch.setattr(study, "PRINTED", replace(PRINTED, batch_size=4))
+    monkeypatch.setitem(training.CHECKPOINT_EVERY, "cpu", 5)
 
 
 def test_the_printed_setting_is_one_of_the_study():
@@ -23,23 +23,23 @@ def test_the_printed_setting_is_one_of_the_study():
     assert {**vars(last), "name": "printed"} == vars(PRINTED)
 
 
-def test_a_longer_run_goes_on_from_a_shorter_one_to_the_same_losses_and_pixels(squares, tmp_path, small_batches):
+def test_a_longer_run_goes_on_from_a_shorter_one_to_the_same_losses_and_pixels(squares, tmp_path, short_runs):
     on_the_way, alone = tmp_path / "on the way", tmp_path / "alone"
-    assert call(squares, on_the_way, "--iterations", "50", "60", "70") == 0
-    assert call(squares, alone, "--iterations", "70") == 0
-    name = f"{records.run_name('A-Net', 'squares', 'rate0.01-batch-70')}.json"
+    assert call(squares, on_the_way, "--iterations", "5", "6", "7") == 0
+    assert call(squares, alone, "--iterations", "7") == 0
+    name = f"{records.run_name('A-Net', 'squares', 'rate0.01-batch-7')}.json"
     ours, theirs = (records.read(folder / "runs" / name) for folder in (on_the_way, alone))
     assert ours["losses"] == theirs["losses"] and ours["confusion_images"] == theirs["confusion_images"]
-    assert (ours["iterations"], ours["learning_rate"], ours["loss_reduction"]) == (70, 0.01, "batch")
+    assert (ours["iterations"], ours["learning_rate"], ours["loss_reduction"]) == (7, 0.01, "batch")
     assert len(list(on_the_way.glob("runs/*"))) == 3 and not list(on_the_way.glob("checkpoints/*.pt"))
 
 
-def test_out_of_time_keeps_the_records_and_goes_on(squares, tmp_path, small_batches, capsys):
-    assert call(squares, tmp_path, "--iterations", "50") == 0
-    assert call(squares, tmp_path, "--iterations", "50", "60", "--minutes", "0") == 0
+def test_out_of_time_keeps_the_records_and_goes_on(squares, tmp_path, short_runs, capsys):
+    assert call(squares, tmp_path, "--iterations", "5") == 0
+    assert call(squares, tmp_path, "--iterations", "5", "6", "--minutes", "0") == 0
     assert "out of time" in capsys.readouterr().out and len(list(tmp_path.glob("runs/*"))) == len(list(tmp_path.glob("checkpoints/*.pt"))) == 1
-    assert call(squares, tmp_path, "--iterations", "50", "60") == 0
-    assert re.search(r"-60: IoU", capsys.readouterr().out) and len(list(tmp_path.glob("runs/*"))) == 2
+    assert call(squares, tmp_path, "--iterations", "5", "6") == 0
+    assert re.search(r"-6: IoU", capsys.readouterr().out) and len(list(tmp_path.glob("runs/*"))) == 2
 
 
 def test_where_a_curve_reaches_a_value():
@@ -57,7 +57,7 @@ def test_the_answer_in_words_has_the_interval_and_does_not_reach_beyond_what_was
     assert study.told(curve, 36, ".0f") == "not reached by 400, nor by the upper end of the interval"
 
 
-def test_the_table_has_every_setting_and_the_runs_that_there_are(squares, tmp_path, small_batches):
+def test_the_table_has_every_setting_and_the_runs_that_there_are(squares, tmp_path, short_runs):
     assert call(squares, tmp_path, "--iterations", "5", "--rate", str(study.RATES[1])) == 0
     [record] = records.read_all(tmp_path / "runs")
     record["iterations"] = study.ITERATIONS[0]
