@@ -157,6 +157,7 @@ def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) 
         floating: modules (see ``place``, ``start``) that stay as they are, with all that is in them.
     """
     import nncf
+    from nncf.quantization.advanced_parameters import QuantizationParameters
 
     nncf.set_log_level(logging.ERROR)
     kept = [
@@ -165,7 +166,10 @@ def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) 
         and f"{place(operator)}.".startswith(tuple(f"{module}." for module in floating))
     ]
     # Bias correction is for networks that lose without it; on A-Net it changes nothing and takes half of the time.
-    settings = nncf.AdvancedQuantizationParameters(disable_bias_correction=True)
+    # One range for all channels, of inputs of depthwise convolutions too: others OpenVINO cannot move past a reshape into the convolution before.
+    settings = nncf.AdvancedQuantizationParameters(
+        disable_bias_correction=True, activations_quantization_params=QuantizationParameters(per_channel=False)
+    )
     with contextlib.redirect_stdout(sys.stderr):  # its progress bar is no result
         return nncf.quantize(
             model.clone(), nncf.Dataset(list(images[:, None])), subset_size=len(images),

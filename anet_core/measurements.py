@@ -49,7 +49,7 @@ def conditions(machine: str) -> str:
     measured = set(recorded("rewrites", machine)["network"])
     lacked = [rewrite.__name__ for rewrite in REWRITES if rewrite.__name__ not in measured]
     taken = "values that were scaled before" if "pair_picture" in lacked else "the picture itself, in 8 bits"
-    return f"which take {taken}" + (f"; A-Net rewritten is without {' and '.join(lacked)}, which came later" if lacked else "")
+    return f"which take {taken}" + (f"; A-Net rewritten is without {', '.join(lacked)}, which came later" if lacked else "")
 
 
 def acceptable(precisions: pd.DataFrame) -> pd.DataFrame:

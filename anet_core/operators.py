@@ -115,8 +115,11 @@ def macs(operator: ov.Node) -> int:
         return 0
     # A transposed convolution meets each weight once for every pixel of its input.
     transposed = operator.get_type_name() == "ConvolutionBackpropData"
-    pixels = (operator.input(0) if transposed else operator.output(0)).get_shape()[2:]
-    return prod(operator.input(1).get_shape()) * prod(pixels)
+    pictures, _, *pixels = (operator.input(0) if transposed else operator.output(0)).get_shape()
+    *channels, rows, columns = operator.input(1).get_shape()
+    if operator.get_input_shape(0)[2] == 1:  # one row meets one row of the kernel at a time
+        rows = 1
+    return prod((*channels, rows, columns, pictures, *pixels))
 
 
 def lane_macs(operator: ov.Node) -> int:

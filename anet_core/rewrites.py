@@ -3,8 +3,8 @@
 Each puts other operators in the place of some, which compute the same function up to rounding; what each gains is on
 the page on deployment. Three facts stand behind them. The vector units of the processor hold 16 numbers, and OpenVINO
 puts channels there, so that 3, 8 or 1 of them waste most. It keeps the channels of a pixel side by side in memory, so
-that a reshape in that order is free. And it computes PReLU and norm in one go with a convolution, but not with a
-deconvolution.
+that a reshape in that order is free, but for one right behind a convolution that also adds (``MergeTransposeAndReorder``
+of its CPU plugin leaves that out). And it computes PReLU and norm in one go with a convolution, but not with a deconvolution.
 """
 
 import copy
@@ -51,14 +51,21 @@ def pair_pixels(block: nn.Module) -> None:
         block.body = nn.Sequential(*block.body[:before], *pairs, *block.body[7:])
 
 
-def deconvolve_pointwise(block: nn.Module) -> None:
-    """A 2x2 stride-2 deconvolution, with the PReLU and norm behind it, as a 1x1 convolution to four pixels at once."""
+def deconvolve_rows(block: nn.Module) -> None:
+    """A 2x2 stride-2 deconvolution, with the PReLU and norm behind it, as a convolution of each row by itself to two rows."""
     if isinstance(block, ANet) and isinstance(block.head, nn.ConvTranspose2d):
-        block.head = nn.Sequential(*four_pixels(block.head))
+        block.head = RowDeconvolution(block.head)
     elif isinstance(block, UpBlock):
-        block.body = nn.Sequential(*block.body[:3], *four_pixels(*block.body[3:6]), *block.body[6:])
+        block.body = nn.Sequential(*block.body[:3], RowDeconvolution(*block.body[3:6]), *block.body[6:])
     elif isinstance(block, SegHead):
-        block.body = nn.Sequential(*four_pixels(*block.body[:3]), *block.body[3:])
+        block.body = nn.Sequential(RowDeconvolution(*block.body[:3]), *block.body[3:])
+
+
+def keep_rows_apart(block: nn.Module) -> None:
+    """The last Up block and the blocks behind it have rows apart where they add, too: right behind a sum, parting them moves them in memory."""
+    if isinstance(block, ANet) and isinstance(block.detail_fusion, nn.Sequential):
+        at_a_quarter, *rest = block.detail_fusion
+        block.detail_fusion = nn.Sequential(at_a_quarter, *map(by_rows, rest))
 
 
 def fill_lanes(block: nn.Module) -> None:
@@ -84,7 +91,7 @@ def split_cat(block: nn.Module) -> None:
         block.cat = SplitCat(block.cat)
 
 
-REWRITES = (pair_picture, pair_pixels, deconvolve_pointwise, fill_lanes, split_cat)
+REWRITES = (pair_picture, pair_pixels, deconvolve_rows, keep_rows_apart, fill_lanes, split_cat)
 
 
 def paired(convolution: nn.Conv2d) -> nn.Conv2d:
@@ -103,17 +110,6 @@ def paired(convolution: nn.Conv2d) -> nn.Conv2d:
         if 0 <= column < columns:
             kernel[to, :, of, ..., tap] = convolution.weight[..., column]
     return wide
-
-
-def four_pixels(deconvolution: nn.ConvTranspose2d, *pixelwise: nn.Module) -> Iterator[nn.Module]:
-    """See ``deconvolve_pointwise``."""
-    c_in, c_out = deconvolution.weight.shape[:2]
-    convolution = nn.Conv2d(c_in, 4 * c_out, 1, bias=False)
-    convolution.weight.copy_(deconvolution.weight.permute(2, 3, 1, 0).reshape(4 * c_out, c_in, 1, 1))
-    yield convolution
-    for module in pixelwise:
-        yield repeated(module, 4) if isinstance(module, nn.BatchNorm2d) else module
-    yield DepthToSpace(2, 2)
 
 
 def repeated(norm: nn.BatchNorm2d, times: int) -> nn.BatchNorm2d:
@@ -151,6 +147,74 @@ class Pairs(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         return x.permute(0, 2, 3, 1).reshape(n, h, w // 2, 2 * c).permute(0, 3, 1, 2)
+
+
+class RowDeconvolution(nn.Module):
+    """See ``deconvolve_rows``; (N, C_in, H, W) -> (N, C_out, 2H, 2W).
+
+    A row is a picture of height 1; a kernel of height 2 makes two rows of it, and of each pixel the channels of two. So all
+    that is made lies where it belongs.
+    """
+
+    def __init__(self, deconvolution: nn.ConvTranspose2d, *pixelwise: nn.Module) -> None:
+        super().__init__()
+        c_in, c_out = deconvolution.weight.shape[:2]
+        convolution = nn.Conv2d(c_in, 2 * c_out, (2, 1), padding=(1, 0), bias=False)
+        kernel = deconvolution.weight.flip(2)  # the upper of two rows meets the lower half of the kernel
+        convolution.weight.copy_(kernel.permute(3, 1, 0, 2).reshape_as(convolution.weight))
+        pixelwise = (repeated(module, 2) if isinstance(module, nn.BatchNorm2d) else module for module in pixelwise)
+        self.body = nn.Sequential(convolution, *pixelwise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        x = self.body(apart(x)).permute(0, 2, 3, 1)  # (N*H, 2, W, 2*C_out)
+        return x.reshape(n, 2 * h, 2 * w, -1).permute(0, 3, 1, 2)
+
+
+def by_rows(block: nn.Module) -> nn.Module:
+    """The form of a block that ``keep_rows_apart`` puts in its place; a plain convolution stays."""
+    if isinstance(block, UpBlock):
+        return UpByRows(block)
+    return ByRows(block) if isinstance(block, (LightBlock, WideBlock)) else block
+
+
+class ByRows(nn.Module):
+    """A Light or Wide block that contracts, expands and adds rows apart; see ``keep_rows_apart``."""
+
+    def __init__(self, block: LightBlock | WideBlock) -> None:
+        super().__init__()
+        self.contraction, self.filter, self.expansion = block.body[:3], block.body[3:-3], block.body[-3:]
+        self.activation = block.activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = apart(x)
+        y = self.filter(together(self.contraction(rows), len(x)))
+        return together(self.activation(rows + self.expansion(apart(y))), len(x))
+
+
+class UpByRows(nn.Module):
+    """An Up block that expands and adds rows apart; see ``keep_rows_apart``."""
+
+    def __init__(self, block: UpBlock) -> None:
+        super().__init__()
+        self.shortcut, self.filter, self.expansion = block.shortcut, block.body[:-3], block.body[-3:]
+        self.activation = block.activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = apart(self.shortcut(x)) + self.expansion(apart(self.filter(x)))
+        return together(self.activation(y), len(x))
+
+
+def apart(x: Tensor) -> Tensor:
+    """Each row a picture by itself: (N, C, H, W) -> (N*H, C, 1, W)."""
+    n, c, h, w = x.shape
+    return x.permute(0, 2, 3, 1).reshape(n * h, 1, w, c).permute(0, 3, 1, 2)
+
+
+def together(rows: Tensor, n: int) -> Tensor:
+    """The n pictures of rows ``apart``: (N*H, C, 1, W) -> (N, C, H, W)."""
+    _, c, _, w = rows.shape
+    return rows.permute(0, 2, 3, 1).reshape(n, -1, w, c).permute(0, 3, 1, 2)
 
 
 class PairedDown(nn.Module):
