@@ -146,7 +146,7 @@ def calls(
     """Every call of a leaf module in one forward pass: (module, input, output), in order, as meta tensors.
 
     The pass runs where the model's parameters are; on the meta device it costs no arithmetic. Norms, which change no shape
-    and take torch a third of the time there, pass on what they are given.
+    and take torch half of the time there, pass on what they are given.
     """
     height, width = (size, size) if isinstance(size, int) else size
     seen: list[tuple[nn.Module, Tensor, Tensor]] = []

@@ -117,7 +117,7 @@ def macs(operator: ov.Node) -> int:
     transposed = operator.get_type_name() == "ConvolutionBackpropData"
     pictures, _, *pixels = (operator.input(0) if transposed else operator.output(0)).get_shape()
     *channels, rows, columns = operator.input(1).get_shape()
-    if operator.get_input_shape(0)[2] == 1:  # one row meets one row of the kernel at a time
+    if operator.get_input_shape(0)[2] == 1 and not transposed:  # one row meets one row of the kernel at a time
         rows = 1
     return prod((*channels, rows, columns, pictures, *pixels))
 

@@ -8,7 +8,6 @@ of its CPU plugin leaves that out). And it computes PReLU and norm in one go wit
 """
 
 import copy
-from collections.abc import Iterator
 from itertools import product
 
 import torch

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from openvino import opset13
 
 from anet_core import complexity, dataflow, deployment, measurements, operators, roofline
 from conftest import ROOT
@@ -56,6 +57,16 @@ def test_stages_are_those_of_the_dataflow(network):
     assert all(set(names) - {"cat"} == {names[0]} for names in named)
     with pytest.raises(ValueError, match="'stem.0' is no module of A-Net"):
         operators.stage("stem.0")
+
+
+def test_work_on_pictures_of_one_row():
+    """A kernel of height 2 meets a single row one row of its own at a time; a transposed one meets it whole."""
+    rows = opset13.parameter([7, 4, 1, 6], np.float32)  # seven pictures of 4 channels
+    plain = opset13.convolution(rows, np.zeros((8, 4, 2, 1), np.float32), [1, 1], [1, 0], [1, 0], [1, 1])  # to (7, 8, 2, 6)
+    transposed = opset13.convolution_backprop_data(rows, np.zeros((4, 8, 2, 2), np.float32), [2, 2])  # to (7, 8, 2, 12)
+    assert [list(operator.get_output_shape(0)) for operator in (plain, transposed)] == [[7, 8, 2, 6], [7, 8, 2, 12]]
+    assert operators.macs(plain) == 7 * 6 * 4 * 8 * 2
+    assert operators.macs(transposed) == 7 * 6 * 4 * 8 * 2 * 2
 
 
 def test_the_rewritten_network_does_more_for_fuller_vectors(profile):
