@@ -52,18 +52,17 @@ class GraphedStep:
         state = [*model.state_dict().values(), *(values["momentum_buffer"] for values in optimizer.state.values())]
         before = [tensor.clone() for tensor in state]
         self.graph = torch.cuda.CUDAGraph()
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                for _ in range(WARMUP):
-                    take()
-            torch.cuda.current_stream().wait_stream(side)
-            with torch.no_grad():
-                for tensor, value in zip(state, before):
-                    tensor.copy_(value)
-            with torch.cuda.graph(self.graph):
-                self.loss = take()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARMUP):
+                take()
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.no_grad():
+            for tensor, value in zip(state, before):
+                tensor.copy_(value)
+        with torch.cuda.graph(self.graph):
+            self.loss = take()
 
     def __call__(self, t: int) -> float:
         batch, poses = draw(t, self.protocol.batch_size, self.images[0], self.seed)

@@ -34,7 +34,7 @@ from data_prep import locate
 KERNEL_BY_KERNEL = 10  # steps that are timed
 GRAPHED = 40
 COMPARED = 5  # steps whose losses the two ways have in common, up to rounding
-TOGETHER = 400  # steps of each process beside others
+TOGETHER = 200  # steps of each process beside others
 PATIENCE = 300  # seconds that processes wait for each other
 
 
