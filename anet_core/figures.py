@@ -16,6 +16,7 @@ from anet_core.alt_text import describe
 from anet_core.dataset import Samples
 
 SMOOTH = 25  # iterations that a loss curve is averaged over
+HIGHEST = 10  # loss that a panel shows
 
 sns.set_theme(style="whitegrid", palette="colorblind", context="notebook", rc={"figure.figsize": (7, 3.6), "figure.dpi": 100})
 
@@ -52,6 +53,7 @@ def losses_by_network(records: list[dict]) -> Figure:
             axes.plot(curve, color="0.8", linewidth=1)
         axes.plot(curves[i], color="C0")
         axes.set_yscale("log")
+        axes.set_ylim(top=min(axes.get_ylim()[1], HIGHEST))
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")

@@ -41,6 +41,11 @@ def recorded(table: str, machine: str) -> pd.DataFrame:
     return pd.read_csv(file)
 
 
+def gpus() -> dict[str, pd.DataFrame]:
+    """Training steps a second on each GPU that they were measured on (``workflow/gpu_speed.py``), under its name, a row a network."""
+    return {file.name.split("--")[0]: pd.read_csv(file, index_col="model") for file in sorted((RESULTS / "gpu").glob("*--networks.csv"))}
+
+
 def conditions(machine: str) -> str:
     """What the models of a machine's tables take, and which rewrites A-Net rewritten lacked there, as the end of a sentence.
 

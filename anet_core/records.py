@@ -2,6 +2,7 @@
 
 import json
 import os
+from math import isnan
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -74,6 +75,11 @@ def check(record: dict, path: Path) -> None:
 def read_all(folder: Path = RESULTS / "runs") -> list[dict]:
     """All records of a folder, by file name."""
     return [read(path) for path in sorted(folder.glob("*.json"))]
+
+
+def diverged(record: dict) -> int | None:
+    """The iteration, counted from 1, from which on a run's loss is no number; None where it always is one."""
+    return next((t for t, loss in enumerate(record["losses"], 1) if isnan(loss)), None)
 
 
 def table(records: list[dict]):

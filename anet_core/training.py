@@ -1,6 +1,7 @@
 """Training and evaluation as plain functions (Sec. IV.A.2-3)."""
 
 import hashlib
+import math
 import os
 import time
 from dataclasses import asdict
@@ -47,7 +48,7 @@ def train(
         deadline: a moment of ``time.monotonic``, with a checkpoint: after it TimeUp is raised.
 
     Returns:
-        the loss of each iteration, and the seconds spent, earlier tries included.
+        the loss of each iteration, nan from where the training diverged, and the seconds spent, earlier tries included.
 
     Raises:
         TimeUp: the deadline has come.
@@ -73,6 +74,8 @@ def train(
     for t in range(len(losses), protocol.iterations):
         losses.append(take_step(t))
         seconds = time.perf_counter() - started
+        if math.isnan(losses[-1]):  # then no weight is a number, and no later loss can be one
+            return losses + [math.nan] * (protocol.iterations - len(losses)), seconds
         late = checkpoint and deadline and time.monotonic() > deadline
         if checkpoint and (late or (t + 1) % CHECKPOINT_EVERY[device] == 0):
             save_checkpoint(checkpoint, identity, model, optimizer, losses, seconds)

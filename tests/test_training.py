@@ -112,6 +112,16 @@ def test_it_learns(squares):
     assert evaluate(network, load(squares, "test"))["iou_pooled"] > 50
 
 
+def test_a_training_that_diverges_ends_there(squares, tmp_path, capsys):
+    """What follows a loss that is no number is not trained, and counts as the same; who asked for it is told."""
+    record = run("A-Net", squares, replace(SHORT, name="quick", learning_rate=1e38), results=tmp_path)
+    where = records.diverged(record)
+    assert where > 1 and len(record["losses"]) == SHORT.iterations and np.isnan(record["losses"][where - 1 :]).all()
+    assert f"{where - 1}/{SHORT.iterations}" in capsys.readouterr().out.split("\r")[-1] and record["iou_pooled"] == 0
+    assert main(["train", "--dataset", str(squares), "--protocol", "quick", "--results", str(tmp_path)]) == 1
+    assert f"diverged: from iteration {where} on" in capsys.readouterr().err
+
+
 def test_sizes_that_are_no_multiples_of_32(tmp_path):
     folder = draw(tmp_path / "odd", width=70, height=50)
     torch.manual_seed(0)
