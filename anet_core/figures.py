@@ -44,6 +44,7 @@ def loss_curves(records: list[dict]) -> Axes:
 def losses_by_network(records: list[dict]) -> Figure:
     """Training loss of runs as in ``loss_curves``, a panel each; behind it in grey are the others."""
     curves = [pd.Series(record["losses"]).rolling(SMOOTH, min_periods=1).mean() for record in records]
+    bottom, top = 0.9 * min(curve.min() for curve in curves), min(1.1 * max(curve.max() for curve in curves), HIGHEST)
     columns = min(4, len(records))
     rows = -(-len(records) // columns)
     size = (1 + 1.9 * columns, 0.7 + 1.5 * rows)
@@ -53,7 +54,7 @@ def losses_by_network(records: list[dict]) -> Figure:
             axes.plot(curve, color="0.8", linewidth=1)
         axes.plot(curves[i], color="C0")
         axes.set_yscale("log")
-        axes.set_ylim(top=min(axes.get_ylim()[1], HIGHEST))
+        axes.set_ylim(bottom, top)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
@@ -169,7 +170,7 @@ def cost_bubbles(points: pd.DataFrame) -> Axes:
 
     Args:
         points: by network; ``printed`` and ``true`` MACs in G, ``parameters`` in M (area of the bubble), ``group``; the IoU in
-            percent: ``iou`` as printed, ``ours`` with ``low`` and ``high``, missing where the network was not run.
+            percent: ``iou`` as printed, ``ours`` with ``low`` and ``high``, missing where the network was not run or diverged.
     """
     figure, axes = plt.subplots(figsize=(8, 5.5), layout="constrained")
     axes.set(xscale="log", xlabel="MACs of a 224x224 picture (G)", ylabel="IoU (%)")

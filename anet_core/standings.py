@@ -5,6 +5,7 @@ import torch
 
 from anet_core.complexity import parameters, true_macs
 from anet_core.paper import printed_iou
+from anet_core.records import diverged
 from anet_core.registry import build
 from anet_core.statistics import alike, bootstrap, difference, effect_size, interval, shared
 
@@ -24,7 +25,8 @@ def standings(networks: list[str], dataset: str, runs: dict[str, list[dict]], re
     ``IoU`` is the mean over ``runs`` of the pooled IoU in percent; what was not run is missing. The runs are those by the splits and
     seeds that all these networks have, because on another split every IoU is another; where they have none in common, each one's own.
     ``less <reference>`` is in points, paired on the same test images of the runs that both have, and ``effect`` the
-    standardised size of that difference (``statistics.effect_size``).
+    standardised size of that difference (``statistics.effect_size``). ``note`` says "diverged" of a network of which a run did: its IoU
+    is that of empty masks, and a difference to it would say nothing about the network.
     """
     runs = {name: runs[name] for name in (*networks, reference) if name in runs}
     common = alike(runs)
@@ -37,11 +39,12 @@ def standings(networks: list[str], dataset: str, runs: dict[str, list[dict]], re
         if name in runs:
             row["IoU"] = sum(run["iou_pooled"] for run in runs[name]) / len(runs[name])
             row["low"], row["high"] = interval(bootstrap(runs[name]))
-        if name != reference and name in runs and shared(runs[name], runs.get(reference, []))[0]:
+            row["note"] = "diverged" if any(map(diverged, runs[name])) else None
+        if name != reference and name in runs and not row["note"] and shared(runs[name], runs.get(reference, []))[0]:
             row[f"less {reference}"], row["low "], row["high "] = difference(runs[name], runs[reference])
             row["effect"] = effect_size(runs[name], runs[reference])
         rows.append(row)
-    columns = ["parameters (M)", "true MACs (G)", "printed", "runs", "IoU", "low", "high", f"less {reference}", "low ", "high ", "effect"]
+    columns = ["parameters (M)", "true MACs (G)", "printed", "runs", "IoU", "low", "high", f"less {reference}", "low ", "high ", "effect", "note"]
     return pd.DataFrame(rows).set_index("network").reindex(columns=columns).astype({"runs": int, "printed": float})
 
 
@@ -56,11 +59,13 @@ def distances(table: pd.DataFrame, reference: str) -> pd.DataFrame:
 
 
 def verdicts(table: pd.DataFrame) -> dict[str, list[str]]:
-    """The networks "ahead" of A-Net, "behind" it, "undecided" (the interval holds 0) and "not run"."""
+    """The networks "ahead" of A-Net, "behind" it, "undecided" (the interval holds 0), "diverged" and "not run"."""
     others = table.drop(index="A-Net")
     ahead, behind = others["low "] > 0, others["high "] < 0
-    known = others["less A-Net"].notna()
+    known, lost = others["less A-Net"].notna(), others["note"].notna()
     return {
         name: others.index[rows].tolist()
-        for name, rows in (("ahead", ahead), ("behind", behind), ("undecided", known & ~ahead & ~behind), ("not run", ~known))
+        for name, rows in (
+            ("ahead", ahead), ("behind", behind), ("undecided", known & ~ahead & ~behind), ("diverged", lost), ("not run", ~known & ~lost),
+        )
     }

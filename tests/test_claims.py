@@ -239,6 +239,15 @@ def test_a_network_that_learns_nothing_is_seen_to(write_runs):
     assert judge(write_runs({"ENet": 0.2}), "diverges neu-inclusion ENet", "-").verdict == CONFIRMED
 
 
+def test_a_run_that_diverged_is_evidence_of_that_alone(write_runs):
+    write_runs({"A-Net": 60 + NOISE, "TopFormer": 50 + NOISE})
+    evidence = write_runs({"ENet": 0}, losses=[1.1, np.nan])
+    assert judge(evidence, "diverges neu-inclusion ENet", "-").verdict == CONFIRMED
+    found = judge(evidence, "above iou/neu-inclusion A-Net ENet|TopFormer|ESNet")
+    assert (found.verdict, found.reason) == (NOT_RUN, "no run of ESNet on neu-inclusion; ENet diverged")
+    assert judge(evidence, "above iou/neu-inclusion A-Net ENet").reason == "ENet diverged"
+
+
 def test_networks_are_compared_on_the_runs_that_both_have(write_runs):
     write_runs({"A-Net": 60 + NOISE, "ENet": 50 + NOISE})
     evidence = write_runs({"A-Net": 10 + NOISE / 2}, seed=1)

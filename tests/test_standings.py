@@ -43,7 +43,14 @@ def test_a_table_is_of_the_splits_that_all_its_networks_have(runs):
 
 def test_verdicts_follow_the_paired_interval(runs):
     table = standings([*runs, "UNet"], "neu-patches", runs)
-    assert verdicts(table) == {"ahead": [], "behind": ["ENet"], "undecided": ["ESNet"], "not run": ["STDC", "UNet"]}
+    assert verdicts(table) == {"ahead": [], "behind": ["ENet"], "undecided": ["ESNet"], "diverged": [], "not run": ["STDC", "UNet"]}
+
+
+def test_a_network_that_diverged_is_not_called_behind(runs):
+    runs["ENet"][0]["losses"] = [0.9, np.nan]
+    table = standings([*runs, "UNet"], "neu-patches", runs)
+    assert table["note"].dropna().to_dict() == {"ENet": "diverged"} and table.loc["ENet", ["less A-Net", "effect"]].isna().all()
+    assert verdicts(table) == {"ahead": [], "behind": [], "undecided": ["ESNet"], "diverged": ["ENet"], "not run": ["STDC", "UNet"]}
 
 
 def test_distances_have_the_sign_of_the_network_less_the_reference(runs):

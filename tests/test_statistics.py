@@ -9,12 +9,12 @@ from data_prep import neu
 
 
 def run(counts, groups=None, model="A-Net", split_seed=0, seed=0) -> dict:
-    """A record as far as the statistics read it, from TP, FN, FP of each image."""
+    """A record as far as statistics and standings read it, from TP, FN, FP of each image."""
     ids = [f"image {i}" for i in range(len(counts))]
     return {
         "model": model, "dataset": "toy", "split_seed": split_seed, "seed": seed,
         "confusion_images": dict(zip(ids, np.asarray(counts).tolist())),
-        "group_images": dict(zip(ids, groups or ids)), "iou_pooled": 100 * iou_pooled(np.asarray(counts)),
+        "group_images": dict(zip(ids, groups or ids)), "iou_pooled": 100 * iou_pooled(np.asarray(counts)), "losses": [0.5],
     }
 
 

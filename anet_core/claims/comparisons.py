@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from anet_core.audit import counted_build, rounds_to
-from anet_core.claims.evidence import BLOCKS, Evidence, F, counted, interval
+from anet_core.claims.evidence import BLOCKS, Evidence, F, counted, interval, sets_of
 from anet_core.grid import CLASSICAL, LIGHT
 from anet_core.paper.cells import SETS, Claim, as_printed, cell_of, printed
 
@@ -53,7 +53,7 @@ def value(claim: Claim, evidence: Evidence, quantity: str, network: str, protoco
     tables = None if table is None or repeated else claim.equals(table) or f"{table:.4g} {claim.unit} elsewhere"
     estimate = evidence.estimate(quantity, [network], protocol)
     if network not in estimate:
-        return Finding(NOT_RUN, tables=tables, reason=absence(quantity, [network], protocol))
+        return Finding(NOT_RUN, tables=tables, reason=absence(evidence, quantity, [network], protocol))
     ours, low, high = interval(estimate[network])
     if quantity.startswith("iou/neu"):
         return Finding(OTHER_MASKS, ours, low, high, tables)
@@ -81,13 +81,17 @@ def agreement(claim: Claim, ours: float, otherwise: str) -> str:
     return NEAR if rounds_to(ours, claim.number) or abs(ours / claim.number - 1) < TOLERANCE else otherwise
 
 
-def absence(quantity: str, networks: list[str], protocol: str = "tuned") -> str:
+def absence(evidence: Evidence, quantity: str, networks: list[str], protocol: str = "tuned") -> str:
     """Why there is nothing of ours."""
     if why := next((why for word, why in ABSENT.items() if word in quantity), None):
         return why
-    where = " and ".join(SETS.get(quantity, (quantity.removeprefix("iou/"),)))
-    who = ", ".join(networks[:3]) + (f" and {len(networks) - 3} others" if len(networks) > 3 else "")
-    return f"no run of {who} on {where}" + (f" by the protocol {protocol}" if protocol != "tuned" else "")
+    sets = sets_of(quantity)
+    lost = [name for name in networks if any(evidence.diverged(dataset, name, protocol) for dataset in sets)]
+    never = [name for name in networks if name not in lost]
+    who = ", ".join(never[:3]) + (f" and {len(never) - 3} others" if len(never) > 3 else "")
+    by = f" by the protocol {protocol}" if protocol != "tuned" else ""
+    said = [f"no run of {who} on {' and '.join(sets)}{by}"] if never else []
+    return "; ".join(said + [f"{name} diverged" for name in lost])
 
 
 def names(words: str, network: str = "") -> list[str]:
@@ -121,7 +125,7 @@ def order(sign: int, margin: float = 0.0) -> Callable[..., Finding]:
         if behind := [name for name, (_, _, high) in by_rival.items() if high <= -margin]:
             verdict, reason = REFUTED, f"not against {', '.join(behind)}"
         elif missing:
-            verdict, reason = NOT_RUN, absence(quantity, missing)
+            verdict, reason = NOT_RUN, absence(evidence, quantity, missing)
         elif close := [name for name, (_, low, _) in by_rival.items() if low <= -margin]:
             verdict, reason = UNDECIDED, f"open against {', '.join(close)}"
         if quantity == "macs/224":
@@ -146,7 +150,7 @@ def rank(claim: Claim, evidence: Evidence, quantity: str, network: str, among: s
     tables = 1 + sum((printed(quantity, name) or 0) > printed(quantity, network) for name in rivals)
     by_rival, missing = leads(evidence, 1, quantity, network, rivals)
     if missing:
-        return Finding(NOT_RUN, tables=claim.equals(tables) or f"rank {tables}", reason=absence(quantity, missing))
+        return Finding(NOT_RUN, tables=claim.equals(tables) or f"rank {tables}", reason=absence(evidence, quantity, missing))
     ours, best, worst = (1 + sum(lead[i] < 0 for lead in by_rival.values()) for i in (0, 2, 1))
     verdict = REFUTED if not best <= claim.number <= worst else CONFIRMED if best == worst else UNDECIDED
     return Finding(verdict, ours, best, worst, claim.equals(tables) or f"rank {tables}")
@@ -162,7 +166,7 @@ def formula(rule: Callable[..., pd.Series], holds: Callable[[Claim, float], bool
         tables = None if np.isnan(table) else (holds(claim, table) if holds else claim.equals(table)) or f"{table:.4g}"
         estimate = evidence.estimate(quantity, networks)
         if missing := [name for name in networks if name not in estimate]:
-            return Finding(NOT_RUN, tables=tables, reason=absence(quantity, missing))
+            return Finding(NOT_RUN, tables=tables, reason=absence(evidence, quantity, missing))
         ours, low, high = interval(rule(estimate, *groups))
         if holds:
             verdict = {0: REFUTED, 1: UNDECIDED, 2: CONFIRMED}[holds(claim, low) + holds(claim, high)]

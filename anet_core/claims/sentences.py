@@ -114,13 +114,14 @@ def depthwise_groups(claim: Claim, _: Evidence) -> Finding:
 
 def reached(evidence: Evidence, dataset: str, networks: tuple[str, ...]) -> dict[str, bool]:
     """Of the networks that were run on a data set, which have learnt anything."""
-    return {name: bool(values.iloc[0] >= CONVERGED) for name, values in evidence.estimate(f"iou/{dataset}", networks).items()}
+    learnt = {name: bool(values.iloc[0] >= CONVERGED) for name, values in evidence.estimate(f"iou/{dataset}", networks).items()}
+    return learnt | {name: False for name in networks if evidence.diverged(dataset, name)}
 
 
 def diverges(claim: Claim, evidence: Evidence, dataset: str, network: str) -> Finding:
     """A "-" of Table IV."""
     run = reached(evidence, dataset, (network,))
-    return Finding(REFUTED if run[network] else CONFIRMED) if run else Finding(NOT_RUN, reason=absence(dataset, [network]))
+    return Finding(REFUTED if run[network] else CONFIRMED) if run else Finding(NOT_RUN, reason=absence(evidence, dataset, [network]))
 
 
 def converges(claim: Claim, evidence: Evidence, network: str, expected: bool = True, sets: tuple[str, ...] = DAGM) -> Finding:
@@ -129,7 +130,7 @@ def converges(claim: Claim, evidence: Evidence, network: str, expected: bool = T
     tables = (len(by_tables) == len(sets)) == expected or f"it converges on {len(by_tables)} of {len(sets)} sets"
     run = [good for dataset in sets for good in reached(evidence, dataset, (network,)).values()]
     if len(run) < len(sets):
-        return Finding(NOT_RUN, tables=tables, reason=absence("dagm", [network]))
+        return Finding(NOT_RUN, tables=tables, reason=absence(evidence, "dagm", [network]))
     return Finding(CONFIRMED if all(run) == expected else REFUTED, sum(run), tables=tables)
 
 
@@ -144,7 +145,7 @@ def most_diverge(claim: Claim, evidence: Evidence, dataset: str) -> Finding:
     tables = lost > len(LIGHT) / 2 or f"{lost} of {len(LIGHT)}"
     run = reached(evidence, dataset, LIGHT)
     if len(run) < len(LIGHT):
-        return Finding(NOT_RUN, tables=tables, reason=absence(dataset, [name for name in LIGHT if name not in run]))
+        return Finding(NOT_RUN, tables=tables, reason=absence(evidence, dataset, [name for name in LIGHT if name not in run]))
     lost = len(run) - sum(run.values())
     return Finding(CONFIRMED if lost > len(LIGHT) / 2 else REFUTED, lost, tables=tables)
 
