@@ -128,7 +128,9 @@ def seconds_a_pixel(results: Path, device: str) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for cell in GRID:
         path = record_path(cell, results)
-        if path.exists() and fault(path) is None and (record := records.read(path))["processor"] == processor(device):
+        if not path.exists() or fault(path) or records.diverged(record := records.read(path)):  # one that diverged ended early
+            continue
+        if record["processor"] == processor(device):
             seen = record["iterations"] * record["batch_size"] * pixels(cell)
             found.setdefault(cell.model, []).append(record["seconds"] / seen)
     return {model: median(seconds) for model, seconds in found.items()}
@@ -239,10 +241,12 @@ def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | No
             continue
         print(cell.name, flush=True)
         try:
-            run(
+            record = run(
                 cell.model, locate(cell.dataset), protocol(cell.protocol), cell.split_seed, cell.seed,
                 results=results, device=device, deadline=deadline, wait=wait,
             )
+            if where := records.diverged(record):
+                print(f"{cell.name} diverged at iteration {where}", flush=True)
         except BlockingIOError:
             print(f"{cell.name} is left to the worker that runs it", flush=True)
         except TimeUp:

@@ -42,9 +42,10 @@ def loss_curves(records: list[dict]) -> Axes:
 
 
 def losses_by_network(records: list[dict]) -> Figure:
-    """Training loss of runs as in ``loss_curves``, a panel each; behind it in grey are the others."""
-    curves = [pd.Series(record["losses"]).rolling(SMOOTH, min_periods=1).mean() for record in records]
-    bottom, top = 0.9 * min(curve.min() for curve in curves), min(1.1 * max(curve.max() for curve in curves), HIGHEST)
+    """Training loss of runs as in ``loss_curves``, a panel each, up to HIGHEST and as long as it is a number; behind it in grey are the others."""
+    losses = [pd.Series(record["losses"]) for record in records]
+    curves = [loss.rolling(SMOOTH, min_periods=1).mean().where(loss.notna()) for loss in losses]
+    bottom, top = 0.9 * pd.concat(curves).min(), min(1.1 * pd.concat(curves).max(), HIGHEST)
     columns = min(4, len(records))
     rows = -(-len(records) // columns)
     size = (1 + 1.9 * columns, 0.7 + 1.5 * rows)

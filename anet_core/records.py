@@ -2,7 +2,7 @@
 
 import json
 import os
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -42,7 +42,8 @@ def write(record: dict, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        losses = [None if isnan(loss) else loss for loss in record["losses"]]  # JSON has no NaN
+        temporary.write_text(json.dumps(record | {"losses": losses}, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -55,7 +56,7 @@ def read(path: Path) -> dict:
     except ValueError as error:
         raise ValueError(f"{path} is not a run's record ({error}); delete it and run that cell again.") from None
     check(record, path)
-    return record
+    return record | {"losses": [nan if loss is None else loss for loss in record["losses"]]}
 
 
 def check(record: dict, path: Path) -> None:
@@ -79,7 +80,18 @@ def read_all(folder: Path = RESULTS / "runs") -> list[dict]:
 
 def diverged(record: dict) -> int | None:
     """The iteration, counted from 1, from which on a run's loss is no number; None where it always is one."""
-    return next((t for t, loss in enumerate(record["losses"], 1) if isnan(loss)), None)
+    losses = record["losses"]
+    return next(t for t, loss in enumerate(losses, 1) if isnan(loss)) if losses and isnan(losses[-1]) else None
+
+
+def converged(record: dict) -> dict:
+    """The record of a run that did not diverge; of another, ValueError says what to do."""
+    if where := diverged(record):
+        raise ValueError(
+            f"{name_of(record)} diverged: from iteration {where} on its loss is no number, and it marks nothing; "
+            f"train by a protocol whose learning rate is smaller than {record['learning_rate']:g}, or another network."
+        )
+    return record
 
 
 def table(records: list[dict]):

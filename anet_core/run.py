@@ -69,7 +69,7 @@ def run(
                     network, model, folder, protocol, split_seed, seed, held_back,
                     device or ("cuda" if torch.cuda.is_available() else "cpu"), checkpoint=checkpoint or own, progress=progress, deadline=deadline,
                 )
-                if not held_back:
+                if not held_back and not records.diverged(record):
                     weights.save(network, model, results / "weights" / f"{name}.safetensors", about)
                 records.write(record, path)
                 own.unlink(missing_ok=True)

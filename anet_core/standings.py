@@ -1,5 +1,7 @@
 """The networks of one of the paper's tables on one data set: our runs beside the printed IoU."""
 
+from collections.abc import Collection
+
 import pandas as pd
 import torch
 
@@ -10,23 +12,29 @@ from anet_core.registry import build
 from anet_core.statistics import alike, bootstrap, difference, effect_size, interval, shared
 
 
-def runs_by_network(records: list[dict], dataset: str, protocol: str) -> dict[str, list[dict]]:
-    """The runs of each network on the test images of a data set by a protocol."""
+def runs_by_network(records: list[dict], dataset: str, protocol: str, lost: bool = False) -> dict[str, list[dict]]:
+    """The runs of each network on the test images of a data set by a protocol, but for those that diverged; or ``lost``, these alone.
+
+    An empty mask says nothing about a network in an order of networks.
+    """
     found: dict[str, list[dict]] = {}
     for record in records:
-        if (record["dataset"], record["protocol"], record["evaluated_on"]) == (dataset, protocol, "test"):
+        asked = (dataset, protocol, "test", lost)
+        if (record["dataset"], record["protocol"], record["evaluated_on"], diverged(record) is not None) == asked:
             found.setdefault(record["model"], []).append(record)
     return found
 
 
-def standings(networks: list[str], dataset: str, runs: dict[str, list[dict]], reference: str = "A-Net") -> pd.DataFrame:
+def standings(
+    networks: list[str], dataset: str, runs: dict[str, list[dict]], reference: str = "A-Net", lost: Collection[str] = (),
+) -> pd.DataFrame:
     """One row a network: its size, the printed IoU, ours with its 95 % interval, and how far it is from a reference.
 
     ``IoU`` is the mean over ``runs`` of the pooled IoU in percent; what was not run is missing. The runs are those by the splits and
     seeds that all these networks have, because on another split every IoU is another; where they have none in common, each one's own.
     ``less <reference>`` is in points, paired on the same test images of the runs that both have, and ``effect`` the
-    standardised size of that difference (``statistics.effect_size``). ``note`` says "diverged" of a network of which a run did: its IoU
-    is that of empty masks, and a difference to it would say nothing about the network.
+    standardised size of that difference (``statistics.effect_size``). ``note`` says "diverged" of the networks that are ``lost``, those of
+    which all runs did.
     """
     runs = {name: runs[name] for name in (*networks, reference) if name in runs}
     common = alike(runs)
@@ -39,8 +47,9 @@ def standings(networks: list[str], dataset: str, runs: dict[str, list[dict]], re
         if name in runs:
             row["IoU"] = sum(run["iou_pooled"] for run in runs[name]) / len(runs[name])
             row["low"], row["high"] = interval(bootstrap(runs[name]))
-            row["note"] = "diverged" if any(map(diverged, runs[name])) else None
-        if name != reference and name in runs and not row["note"] and shared(runs[name], runs.get(reference, []))[0]:
+        elif name in lost:
+            row["note"] = "diverged"
+        if name != reference and name in runs and shared(runs[name], runs.get(reference, []))[0]:
             row[f"less {reference}"], row["low "], row["high "] = difference(runs[name], runs[reference])
             row["effect"] = effect_size(runs[name], runs[reference])
         rows.append(row)

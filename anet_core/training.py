@@ -75,6 +75,7 @@ def train(
         losses.append(take_step(t))
         seconds = time.perf_counter() - started
         if math.isnan(losses[-1]):  # then no weight is a number, and no later loss can be one
+            print(end="\n" if progress else "", flush=True)
             return losses + [math.nan] * (protocol.iterations - len(losses)), seconds
         late = checkpoint and deadline and time.monotonic() > deadline
         if checkpoint and (late or (t + 1) % CHECKPOINT_EVERY[device] == 0):

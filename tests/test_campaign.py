@@ -1,5 +1,6 @@
 import gzip
 import json
+import math
 import os
 import re
 import signal
@@ -128,8 +129,10 @@ def test_time_is_taken_from_records_and_guessed_between_constant_and_proportiona
     assert campaign.seconds_needed([again], one_record, "cpu") == (pytest.approx(here), set())
     seconds, guessed = campaign.seconds_needed([again, Cell("UNet", "squares", "quick")], one_record, "cpu")
     assert 2 * here < seconds < here * (1 + campaign.macs("UNet") / campaign.macs("A-Net")) and guessed == {"UNet"}
-    records.write(record | {"processor": "another"}, campaign.record_path(CELL, one_record))
-    assert campaign.seconds_needed([again], one_record, "cpu") is None
+    diverged = [0.9] + [math.nan] * (record["iterations"] - 1)  # and ended early
+    for changes in ({"processor": "another"}, {"losses": diverged}):
+        records.write(record | changes, campaign.record_path(CELL, one_record))
+        assert campaign.seconds_needed([again], one_record, "cpu") is None
 
 
 def test_a_faulty_record_is_not_passed_over_in_silence(one_record, capsys):

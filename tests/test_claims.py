@@ -244,8 +244,12 @@ def test_a_run_that_diverged_is_evidence_of_that_alone(write_runs):
     evidence = write_runs({"ENet": 0}, losses=[1.1, np.nan])
     assert judge(evidence, "diverges neu-inclusion ENet", "-").verdict == CONFIRMED
     found = judge(evidence, "above iou/neu-inclusion A-Net ENet|TopFormer|ESNet")
-    assert (found.verdict, found.reason) == (NOT_RUN, "no run of ESNet on neu-inclusion; ENet diverged")
-    assert judge(evidence, "above iou/neu-inclusion A-Net ENet").reason == "ENet diverged"
+    assert (found.verdict, found.reason) == (NOT_RUN, "no run of ESNet on neu-inclusion; ENet diverged on neu-inclusion")
+    assert judge(evidence, "above iou/neu A-Net ENet").reason == (
+        "ENet diverged on neu-inclusion; no run of A-Net, ENet on neu-patches and neu-scratches"
+    )
+    again = write_runs({"ENet": 40 + NOISE}, seed=1)  # one that did not diverge is all that counts
+    assert judge(again, "diverges neu-inclusion ENet", "-").verdict == REFUTED
 
 
 def test_networks_are_compared_on_the_runs_that_both_have(write_runs):

@@ -61,7 +61,8 @@ def test_every_number_in_the_answer_of_the_readme_is_recorded_or_counted():
 
 def test_the_readme_says_which_networks_are_ahead_of_a_net_and_behind_it():
     runs = runs_by_network(records.read_all(ROOT / "results" / "runs"), "neu-inclusion", "tuned")
-    said = verdicts(standings(["A-Net", *PEERS], "neu-inclusion", runs))
+    lost = runs_by_network(records.read_all(ROOT / "results" / "runs"), "neu-inclusion", "tuned", lost=True)
+    said = verdicts(standings(["A-Net", *PEERS], "neu-inclusion", runs, lost=lost))
     text = " ".join((ROOT / "README.md").read_text().split())
     ahead, behind, undecided = (" and ".join(", ".join(said[key]).rsplit(", ", 1)) for key in ("ahead", "behind", "undecided"))
     assert f"one run each puts {ahead} ahead of it and {behind} behind it, either undecided without one surface or another, cannot tell it from {undecided}, and" in text

@@ -47,9 +47,9 @@ def test_verdicts_follow_the_paired_interval(runs):
 
 
 def test_a_network_that_diverged_is_not_called_behind(runs):
-    runs["ENet"][0]["losses"] = [0.9, np.nan]
-    table = standings([*runs, "UNet"], "neu-patches", runs)
-    assert table["note"].dropna().to_dict() == {"ENet": "diverged"} and table.loc["ENet", ["less A-Net", "effect"]].isna().all()
+    del runs["ENet"]
+    table = standings(["A-Net", "ENet", "ESNet", "STDC", "UNet"], "neu-patches", runs, lost=["ENet"])
+    assert table["note"].dropna().to_dict() == {"ENet": "diverged"} and table.loc["ENet", ["IoU", "less A-Net", "effect"]].isna().all()
     assert verdicts(table) == {"ahead": [], "behind": [], "undecided": ["ESNet"], "diverged": ["ENet"], "not run": ["STDC", "UNet"]}
 
 
@@ -70,4 +70,8 @@ def test_variants_of_a_printed_set_keep_its_printed_iou():
 def test_only_runs_on_test_images_stand():
     made = run(drawn(np.random.default_rng(1))) | {"protocol": "tuned", "evaluated_on": "held-back"}
     assert runs_by_network([made], "toy", "tuned") == {}
-    assert list(runs_by_network([made | {"evaluated_on": "test"}], "toy", "tuned")) == ["A-Net"]
+    tested = made | {"evaluated_on": "test"}
+    assert list(runs_by_network([tested], "toy", "tuned")) == ["A-Net"] and runs_by_network([tested], "toy", "tuned", lost=True) == {}
+    diverged = tested | {"losses": [0.9, np.nan]}
+    assert runs_by_network([tested, diverged], "toy", "tuned") == {"A-Net": [tested]}
+    assert runs_by_network([tested, diverged], "toy", "tuned", lost=True) == {"A-Net": [diverged]}

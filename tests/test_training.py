@@ -117,7 +117,9 @@ def test_a_training_that_diverges_ends_there(squares, tmp_path, capsys):
     record = run("A-Net", squares, replace(SHORT, name="quick", learning_rate=1e38), results=tmp_path)
     where = records.diverged(record)
     assert where > 1 and len(record["losses"]) == SHORT.iterations and np.isnan(record["losses"][where - 1 :]).all()
-    assert f"{where - 1}/{SHORT.iterations}" in capsys.readouterr().out.split("\r")[-1] and record["iou_pooled"] == 0
+    shown = capsys.readouterr().out
+    assert f"{where - 1}/{SHORT.iterations}" in shown.split("\r")[-1] and shown.endswith("\n") and record["iou_pooled"] == 0
+    assert not list(tmp_path.glob("weights/*")) and "NaN" not in next(tmp_path.glob("runs/*")).read_text()
     assert main(["train", "--dataset", str(squares), "--protocol", "quick", "--results", str(tmp_path)]) == 1
     assert f"diverged: from iteration {where} on" in capsys.readouterr().err
 

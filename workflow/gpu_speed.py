@@ -1,7 +1,7 @@
 """Training steps a second on a GPU: each network's step as one CUDA graph, beside the same step kernel by kernel.
 
-    python workflow/gpu_speed.py --dataset neu-inclusion
-    python workflow/gpu_speed.py --dataset neu-inclusion --models A-Net --side-by-side 1 2 4 8
+    python workflow/gpu_speed.py
+    python workflow/gpu_speed.py --models A-Net --side-by-side 1 2 4 8
 
 Appends to results/gpu/GPU--networks.csv, and with --side-by-side to results/gpu/GPU--side-by-side.csv: what several processes that
 train one network on one GPU do together. They share it in turns, or at the same time where NVIDIA's multi-process service runs.
@@ -106,7 +106,7 @@ def write(row: dict, table: str) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="synthetic", help="a known name or a folder")
+    parser.add_argument("--dataset", default="neu-inclusion", help="a known name or a folder (default: %(default)s, as the page says)")
     parser.add_argument("--models", nargs="+", default=names(), help="all if not given")
     parser.add_argument("--side-by-side", type=int, nargs="+", default=(), help="numbers of processes, instead of the networks one by one")
     options = parser.parse_args()

@@ -85,13 +85,19 @@ def absence(evidence: Evidence, quantity: str, networks: list[str], protocol: st
     """Why there is nothing of ours."""
     if why := next((why for word, why in ABSENT.items() if word in quantity), None):
         return why
-    sets = sets_of(quantity)
-    lost = [name for name in networks if any(evidence.diverged(dataset, name, protocol) for dataset in sets)]
-    never = [name for name in networks if name not in lost]
-    who = ", ".join(never[:3]) + (f" and {len(never) - 3} others" if len(never) > 3 else "")
     by = f" by the protocol {protocol}" if protocol != "tuned" else ""
-    said = [f"no run of {who} on {' and '.join(sets)}{by}"] if never else []
-    return "; ".join(said + [f"{name} diverged" for name in lost])
+    where: dict[str, list[str]] = {}  # what is said: the data sets that it is said of
+    for dataset in sets_of(quantity):
+        run, lost = evidence.run(dataset, protocol)
+        never = [name for name in networks if name not in run | lost]
+        for said in ([f"no run of {listed(never)}"] if never else []) + [f"{name} diverged" for name in networks if name in lost]:
+            where.setdefault(said, []).append(dataset)
+    return "; ".join(f"{said} on {' and '.join(sets)}{by}" for said, sets in where.items())
+
+
+def listed(networks: list[str]) -> str:
+    """Three names, or two and how many others."""
+    return ", ".join(networks if len(networks) < 4 else networks[:2]) + (f" and {len(networks) - 2} others" if len(networks) > 3 else "")
 
 
 def names(words: str, network: str = "") -> list[str]:

@@ -76,13 +76,11 @@ class Evidence:
     def ious(self, dataset: str, networks: Iterable[str], protocol: str) -> pd.DataFrame:
         """Pooled IoU in percent on one data set: the mean over the runs that all networks have that were run, then its draws.
 
-        Those that diverged are left out: empty masks say nothing about the order of networks.
-
         Raises:
             ValueError: they have no run with the same split and seed, or were not tested on the same images.
         """
         by_network = runs_by_network(self.records, dataset, protocol)
-        runs = alike({name: by_network[name] for name in networks if name in by_network and not self.diverged(dataset, name, protocol)})
+        runs = alike({name: by_network[name] for name in networks if name in by_network})
         for of_one_split in zip(*runs.values()):
             if len({tuple(sorted(run["confusion_images"])) for run in of_one_split}) > 1:
                 raise ValueError(f"{', '.join(runs)} were not tested on the same images of {dataset}; run them again.")
@@ -91,9 +89,10 @@ class Evidence:
         ours = {name: [np.mean([run["iou_pooled"] for run in of_one]), *bootstrap(of_one)] for name, of_one in runs.items()}
         return pd.DataFrame(ours, index=range(RESAMPLES + 1))
 
-    def diverged(self, dataset: str, network: str, protocol: str = "tuned") -> bool:
-        """Whether a run of a network ended in losses that are no numbers."""
-        return any(map(records.diverged, runs_by_network(self.records, dataset, protocol).get(network, [])))
+    def run(self, dataset: str, protocol: str = "tuned") -> tuple[set[str], set[str]]:
+        """The networks that have a run that did not diverge, and those of which all runs did."""
+        kept, lost = (set(runs_by_network(self.records, dataset, protocol, lost)) for lost in (False, True))
+        return kept, lost - kept
 
     def effect(self, quantity: str, network: str, rival: str) -> float:
         """Standardised size of a network's lead over another in IoU, the mean over the sets; see ``statistics.effect_size``."""

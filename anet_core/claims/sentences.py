@@ -115,7 +115,7 @@ def depthwise_groups(claim: Claim, _: Evidence) -> Finding:
 def reached(evidence: Evidence, dataset: str, networks: tuple[str, ...]) -> dict[str, bool]:
     """Of the networks that were run on a data set, which have learnt anything."""
     learnt = {name: bool(values.iloc[0] >= CONVERGED) for name, values in evidence.estimate(f"iou/{dataset}", networks).items()}
-    return learnt | {name: False for name in networks if evidence.diverged(dataset, name)}
+    return learnt | dict.fromkeys(evidence.run(dataset)[1] & set(networks), False)
 
 
 def diverges(claim: Claim, evidence: Evidence, dataset: str, network: str) -> Finding:
