@@ -38,6 +38,8 @@ def predict(options: argparse.Namespace) -> int:
 
     for source in options.pictures:
         try:
+            if source.is_dir() and source.samefile(options.out):
+                raise ValueError(f"{source} would be read and written to, and masks taken for pictures the next time; give another --out.")
             paths |= {path.resolve(): path for path in pictures_in(source)}
         except (ValueError, OSError) as error:
             fail(error)

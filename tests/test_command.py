@@ -99,12 +99,14 @@ def test_what_fails_is_said_in_a_sentence_and_the_rest_is_done(pictures, capsys)
     for name in ("a.tif", "deep.jpg", "a-mask.png"):
         Image.fromarray(np.zeros((64, 64), np.uint8)).save(pictures / name)
     before = (pictures / "a-mask.png").read_bytes()
-    sources = [empty, gone, pictures / "notes.txt", pictures / "deep.jpg", pictures, pictures / "deep.jpg"]
+    each = [pictures / name for name in ("a.tif", "a-mask.png", "cut.png", "deep.tif", "whole 9.JPG", "whole 10.png")]
+    sources = [empty, gone, pictures, pictures / "notes.txt", pictures / "deep.jpg", *each, pictures / "deep.jpg"]
     assert main(["predict", *map(str, sources), "--out", str(out), *SMALL]) == 1
     printed, said = capsys.readouterr()
     assert [Path(json.loads(line)["file"]).name for line in printed.splitlines()] == ["deep.jpg", "a-mask.png", "whole 10.png"]
     expected = [
         f"{empty} holds no picture that ends in .png, .*; give a folder that does.", f"{gone} does not exist; give .*.",
+        f"{pictures} would be read and written to, and masks taken for pictures the next time; give another --out.",
         f"{pictures / 'notes.txt'} cannot be read as a picture .*.",
         f"{pictures / 'a.tif'} would be written to {out / 'a-mask.png'}, which holds another picture; .*.",
         f"{pictures / 'cut.png'} cannot be read as a picture .*.",
