@@ -42,7 +42,7 @@ def recorded(table: str, machine: str) -> pd.DataFrame:
 
 
 def gpus() -> dict[str, pd.DataFrame]:
-    """Training steps a second on each GPU that they were measured on (``workflow/gpu_speed.py``), under its name, a row a network: the last, where there are several."""
+    """Training steps a second on each GPU that was measured (``workflow/gpu_speed.py``), by its name: a row a network, its last."""
     tables = {file.name.split("--")[0]: pd.read_csv(file, index_col="model") for file in sorted((RESULTS / "gpu").glob("*--networks.csv"))}
     return {gpu: table[~table.index.duplicated(keep="last")] for gpu, table in tables.items()}
 

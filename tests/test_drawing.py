@@ -236,3 +236,14 @@ def test_what_was_not_run_is_not_drawn():
     assert [axes.get_title().split("\n") for axes in figure.axes] == [
         ["bolts", "dashed: printed, 65.50 %"], ["nuts", "dashed: printed, 40.00 %"]]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["by chance", "by surface"]
+
+
+def test_the_curve_of_a_training_that_diverged_breaks_off():
+    """And the others are still seen: a panel ends where losses are high, not where they are without bound."""
+    learning, diverging = [1.0, 0.5, 0.25, 0.125], [1.0, 1e9, np.nan, np.nan]
+    figure = figures.losses_by_network([{"model": "A-Net", "losses": learning}, {"model": "FCN", "losses": diverging}])
+    curve = figure.axes[1].lines[-1].get_ydata()
+    assert np.isfinite(curve).tolist() == [True, True, False, False]
+    for axes in figure.axes:
+        bottom, top = axes.get_ylim()
+        assert bottom < min(np.cumsum(learning) / range(1, 5)) and top == figures.HIGHEST

@@ -129,6 +129,13 @@ def test_bounds_of_a_stage():
     assert np.allclose(y, np.minimum(2, x))
 
 
+def test_of_a_network_measured_twice_on_a_gpu_the_last_row_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(measurements, "RESULTS", tmp_path)
+    (tmp_path / "gpu").mkdir()
+    (tmp_path / "gpu" / "a-gpu--networks.csv").write_text("model,graph\nA-Net,60\nENet,80\nA-Net,70\n")
+    assert {gpu: table["graph"].to_dict() for gpu, table in measurements.gpus().items()} == {"a-gpu": {"ENet": 80, "A-Net": 70}}
+
+
 def test_a_table_that_is_not_there_says_how_to_make_it(tmp_path, monkeypatch):
     monkeypatch.setattr(measurements, "FOLDER", tmp_path)
     measurements.path("peaks", "a-cpu--quick").write_text("limit\nf32\n")
