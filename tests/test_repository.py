@@ -69,6 +69,8 @@ def test_the_readme_says_which_networks_are_ahead_of_a_net_and_behind_it():
     assert all(hinges(runs[name], runs["A-Net"]) for name in said["ahead"] + said["behind"])
     on_patches = runs_by_network(records.read_all(ROOT / "results" / "runs"), "neu-patches", "tuned")
     assert "UNet" in verdicts(standings(["A-Net", "UNet"], "neu-patches", on_patches))["behind"]
+    again = standings(["A-Net", "ENet"], "neu-patches", on_patches)
+    assert verdicts(again)["ahead"] == ["ENet"] and again.loc["ENet", "runs"] == 2
     assert said["diverged"] == ["FCN"] and said["not run"] == ["RefineNet"]
     assert "says nothing of FCN, which diverged at that rate, and of RefineNet, which is still to be run" in text
 
