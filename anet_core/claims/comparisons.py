@@ -96,7 +96,7 @@ def absence(evidence: Evidence, quantity: str, networks: list[str], protocol: st
 
 
 def listed(networks: list[str]) -> str:
-    """Three names, or two and how many others."""
+    """Up to three names; of more, two and how many others there are."""
     return ", ".join(networks if len(networks) < 4 else networks[:2]) + (f" and {len(networks) - 2} others" if len(networks) > 3 else "")
 
 
