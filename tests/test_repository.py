@@ -10,10 +10,10 @@ from packaging.requirements import Requirement
 from anet_core import build, complexity, records, timing
 from anet_core.grid import NEU
 from anet_core.paper import printed_iou
+from anet_core.protocol import PRINTED, TUNED
 from anet_core.registry import PEERS
 from anet_core.standings import runs_by_network, standings, verdicts
-from anet_core.statistics import alike, bootstrap_iou_pooled, hinges, rank_correlation
-from data_prep.neu import RANDOM
+from anet_core.statistics import alike, hinges, rank_correlation
 
 from conftest import ROOT
 
@@ -47,16 +47,27 @@ def test_the_running_environment_is_the_lock():
 
 
 def test_every_number_in_the_answer_of_the_readme_is_recorded_or_counted():
-    text = (ROOT / "README.md").read_text().split("**Does it hold up?**")[1].split("\n\n")[0]
-    stated = set(re.findall(r"\b\d[\d,]*(?:\.\d+)?", text))
-    runs = [
-        records.read(ROOT / "results" / "runs" / f"{records.run_name('A-Net', dataset, protocol)}.json")
-        for name in NEU for dataset, protocol in ((name + RANDOM, "printed"), (name + RANDOM, "tuned"), (name, "tuned"))
-    ]
-    expected = {f"{run['iou_pooled']:.1f}" for run in runs} | {f"{run['learning_rate']:g}" for run in runs}
-    expected |= {f"{complexity.parameters(build('A-Net')):,}", *(f"{printed_iou('A-Net', name)}" for name in NEU)}
-    intervals = {f"{end:.1f}" for run in runs for end in bootstrap_iou_pooled(run)}
-    assert expected <= stated <= expected | intervals
+    answered = (ROOT / "README.md").read_text().split("**Does it hold up?**")[1].split("![")[0]
+    said, iou = answered.split("|", 1)
+    rates = {f"{protocol.learning_rate:g}" for protocol in (PRINTED, TUNED)}
+    assert set(re.findall(r"\b\d[\d,]*(?:\.\d+)?", said)) == {f"{complexity.parameters(build('A-Net')):,}", *rates}
+    of_way = {way: rows.itertuples() for way, rows in answer.estimates().groupby("way")}
+    lines = {"as the paper prints it": [f"{printed_iou('A-Net', name)}" for name in NEU]}
+    lines |= {way: [f"{row.iou:.1f} ({row.low:.1f} to {row.high:.1f})" for row in of_way[way]] for way in list(answer.WAYS)[:3]}
+    assert rows_of(iou) == [[name, *cells] for name, cells in lines.items()]
+
+
+def test_the_milliseconds_of_the_readme_are_recorded():
+    table = (ROOT / "README.md").read_text().split("on two cores of an AMD EPYC")[1].split("\n\n")[1]
+    times = timing.recorded("amd-epyc-2-cores").query("runtime == 'OpenVINO' and threads == 2")
+    times = times.pivot(index="network", columns="precision", values="median_ms")
+    for name, *cells in rows_of(table):
+        assert cells == [f"{times.loc[name.split(', as')[0], precision]:.2f}" for precision in ("f32", "bf16", "int8")]
+
+
+def rows_of(table):
+    """The cells of a Markdown table below its head."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()[2:]]
 
 
 def test_the_readme_says_which_networks_are_ahead_of_a_net_and_behind_it():
