@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+from dataclasses import replace
 
 import pytest
 from filelock import FileLock
@@ -62,6 +63,16 @@ def test_a_cell_that_fails_does_not_keep_the_others_from_running(toy, monkeypatc
     captured = capsys.readouterr()
     assert "failed   rust--A-Net--quick--split0--seed0: unknown data set 'rust'" in captured.err and "out of time" in captured.out
     assert [path.stem for path in toy.glob("checkpoints/*.pt")] == [CELL.name]
+
+
+def test_a_cell_that_diverges_is_done_and_not_run_again(toy, monkeypatch, capsys):
+    monkeypatch.setitem(PROTOCOLS, "quick", replace(PROTOCOLS["quick"], learning_rate=1e38, iterations=5))
+    assert call("run", "--only", CELL.name, results=toy) == 0
+    [record] = toy.glob("runs/*")
+    assert f"{CELL.name} diverged at iteration {records.diverged(records.read(record))}\n" in capsys.readouterr().out
+    assert call("run", "--only", CELL.name, results=toy) == 0 and "diverged" not in capsys.readouterr().out
+    call("status", results=toy)
+    assert "2 cells: 1 done, 0 running, 1 missing" in capsys.readouterr().out
 
 
 def test_who_looks_at_a_cell_puts_no_worker_off(toy):
