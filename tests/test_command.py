@@ -272,15 +272,24 @@ def test_int8_sees_of_a_large_picture_what_predict_sees(tmp_path):
     assert calibration(tmp_path, (64, 64), 4095)[1].min() == 1  # white
 
 
-def test_an_exported_file_is_used_without_this_repository_as_the_readme_says(tmp_path, monkeypatch):
+def test_a_program_uses_an_exported_file_as_the_book_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
     Image.fromarray(picture).save("picture.png")
-    assert main(["export", "--format", "openvino", "--size", "224", "--out", "anet.xml"]) == 0
-    code = re.search("```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    page = (ROOT / "book" / "program.md").read_text()
+    python, cpp, build = (re.search(f"```{language}\n(.*?)```", page, re.DOTALL).group(1) for language in ("python", "cpp", "bash"))
+    [export] = re.findall("^anet (export .*--out anet.xml)$", page, re.MULTILINE)
+    assert main(export.split()) == 0
     result = {}
-    exec(code, result)
+    exec(python, result)
     assert result["mask"].any() and np.array_equal(result["mask"], Segmenter("neu-inclusion")(picture))
+
+    if not shutil.which("g++"):
+        pytest.skip("g++ is not here; the program in C++ was not built.")
+    Path("mark.cpp").write_text(cpp)
+    subprocess.run(["bash", "-ec", build], check=True, env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
+    marked = subprocess.run(["./mark", "anet.xml"], input=picture.tobytes(), capture_output=True, check=True).stdout
+    assert np.array_equal(np.frombuffer(marked, np.uint8).reshape(224, 224) == 255, result["mask"])
 
 
 def test_int8_takes_its_ranges_from_pictures(tmp_path, capsys):
