@@ -35,9 +35,9 @@ def flops_dwconv(k_h: int, k_w: int, c_in: int, c_out: int, f_h: int, f_w: int) 
     return (2 * k_h * k_w - 1) * f_h * f_w * c_out + c_in * f_h * f_w * c_out
 
 
-def macs_conv(k_h: int, k_w: int, c_in: int, c_out: int, f_h: int, f_w: int, g: int = 1) -> int:
+def macs_conv(k_h: int, k_w: int, c_in: int, c_out: int, f_h: int, f_w: int) -> int:
     """Multiply-accumulates of a convolution: the rule that gives the figures the paper prints in III.C."""
-    return k_h * k_w * c_in * c_out // g * f_h * f_w
+    return k_h * k_w * c_in * c_out * f_h * f_w
 
 
 # --- III.C's two blocks, from C, m and the size of the feature map. -----------------------------

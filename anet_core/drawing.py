@@ -157,13 +157,13 @@ def block(module: nn.Module, *shapes: tuple[int, int, int], axes: Axes) -> Axes:
     return axes
 
 
-def kinds(model: nn.Module, size: int = 224, channels: int = 64) -> Figure:
-    """One block of each kind in a network, the first that returns so many channels, or else the first."""
+def kinds(model: nn.Module, size: int = 224) -> Figure:
+    """One block of each kind in a network, the first that returns 64 channels, or else the first."""
     graph = blocks(model, (3, size, size))
     found = {}
     for name, data in graph.nodes(data=True):
         kind = type(data["op"])
-        if kind in BLOCKS and (kind not in found or (data["shape"][0] == channels != graph.nodes[found[kind]]["shape"][0])):
+        if kind in BLOCKS and (kind not in found or (data["shape"][0] == 64 != graph.nodes[found[kind]]["shape"][0])):
             found[kind] = name
     rows = ceil(len(found) / 3)
     figure = plt.figure(figsize=(7.5, 3.85 * rows))

@@ -9,6 +9,7 @@ from anet_core.rewrites import REWRITES
 
 FOLDER = RESULTS / "deployment"
 MOST_LOST = 0.3  # points of IoU that a precision may cost
+UNSTEADY = 1.5  # times between the ends of nine in ten calls
 
 
 def path(table: str, machine: str) -> Path:
@@ -47,15 +48,32 @@ def gpus() -> dict[str, pd.DataFrame]:
     return {gpu: table[~table.index.duplicated(keep="last")] for gpu, table in tables.items()}
 
 
-def conditions(machine: str) -> str:
-    """What the models of a machine's tables take, and which rewrites A-Net rewritten lacked there, as the end of a sentence.
-
-    They take the picture itself since there is ``pair_picture``.
-    """
+def lacked(machine: str) -> list[str]:
+    """The rewrites that came after a machine was measured; A-Net rewritten is without them in its tables, and in ``timing``'s."""
     measured = set(recorded("rewrites", machine)["network"])
-    lacked = [rewrite.__name__ for rewrite in REWRITES if rewrite.__name__ not in measured]
-    taken = "values that were scaled before" if "pair_picture" in lacked else "the picture itself, in 8 bits"
-    return f"which take {taken}" + (f"; A-Net rewritten is without {', '.join(lacked)}, which came later" if lacked else "")
+    return [rewrite.__name__ for rewrite in REWRITES if rewrite.__name__ not in measured]
+
+
+def without(machine: str) -> str:
+    """The same as the end of a sentence, "" where none is lacking."""
+    return f"; A-Net rewritten is without {', '.join(lacked(machine))}, which came later" if lacked(machine) else ""
+
+
+def conditions(machine: str) -> str:
+    """What the models of a machine's tables take, the picture itself since there is ``pair_picture``, and what A-Net rewritten lacks."""
+    taken = "values that were scaled before" if "pair_picture" in lacked(machine) else "the picture itself, in 8 bits"
+    return f"which take {taken}{without(machine)}"
+
+
+def unsteady(times: pd.DataFrame) -> str:
+    """A sentence on a table of times, columns p5_ms and p95_ms, while which the machine's speed changed; "" of another."""
+    apart = (times["p95_ms"] / times["p5_ms"]).median()
+    if apart < UNSTEADY:
+        return ""
+    return (
+        f"The machine's speed changed meanwhile: the ends of nine in ten calls of a network are {apart:.1f} times apart. "
+        "Compare ratios, which are of turns, and not the milliseconds of two tables or data sets."
+    )
 
 
 def acceptable(precisions: pd.DataFrame) -> pd.DataFrame:

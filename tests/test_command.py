@@ -290,6 +290,7 @@ def test_a_program_uses_an_exported_file_as_the_book_says(tmp_path, monkeypatch)
     subprocess.run(["bash", "-ec", build], check=True, env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
     marked = subprocess.run(["./mark", "anet.xml"], input=picture.tobytes(), capture_output=True, check=True).stdout
     assert np.array_equal(np.frombuffer(marked, np.uint8).reshape(224, 224) == 255, result["mask"])
+    assert subprocess.run(["./mark", "anet.xml"], input=picture.tobytes()[1:], capture_output=True).returncode == 1
 
 
 def test_int8_takes_its_ranges_from_pictures(tmp_path, capsys):

@@ -78,9 +78,12 @@ def test_the_readme_says_which_networks_are_ahead_of_a_net_and_behind_it():
     ahead, behind, undecided = (" and ".join(", ".join(said[key]).rsplit(", ", 1)) for key in ("ahead", "behind", "undecided"))
     assert f"one run each puts {ahead} ahead of it and {behind} behind it, either undecided without one surface or another, cannot tell it from {undecided}, and" in text
     assert all(hinges(runs[name], runs["A-Net"]) for name in said["ahead"] + said["behind"])
-    on_patches = runs_by_network(records.read_all(ROOT / "results" / "runs"), "neu-patches", "tuned")
-    assert "UNet" in verdicts(standings(["A-Net", "UNet"], "neu-patches", on_patches))["behind"]
-    again = standings(["A-Net", "ENet"], "neu-patches", on_patches)
+    elsewhere = {name: runs_by_network(records.read_all(ROOT / "results" / "runs"), name, "tuned") for name in NEU[1:]}
+    found = {name: verdicts(standings(["A-Net", *PEERS], name, runs)) for name, runs in elsewhere.items()}
+    assert {name: (one["ahead"], one["behind"]) for name, one in found.items()} == {
+        "neu-patches": ([], ["DeepLabV3+", "UNet", "TopFormer"]), "neu-scratches": ([], ["BiSeNet"]),
+    }
+    again = standings(["A-Net", "ENet"], "neu-patches", elsewhere["neu-patches"])
     assert verdicts(again)["ahead"] == ["ENet"] and again.loc["ENet", "runs"] == 2
     assert said["diverged"] == ["FCN"] and said["not run"] == ["RefineNet"]
     assert "says nothing of FCN, which diverged at that rate, and of RefineNet, which is still to be run" in text

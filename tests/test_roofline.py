@@ -7,6 +7,7 @@ import torch
 from openvino import opset13
 
 from anet_core import complexity, dataflow, deployment, measurements, operators, roofline
+from anet_core.rewrites import REWRITES
 from conftest import ROOT
 from test_rewrites import as_if_trained, export
 
@@ -177,3 +178,18 @@ def test_a_precision_that_costs_too_much_on_one_data_set_is_not_acceptable():
     rows = [("A-Net, rewritten", precision, gain) for precision, pair in gains.items() for gain in pair]
     table = pd.DataFrame([*rows, ("ENet", "f32", 0.0)], columns=["network", "precision", "gain"])
     assert measurements.acceptable(table)["precision"].tolist() == ["f32", "f32", "bf16", "bf16"]
+
+
+def test_a_table_says_when_the_machine_changed_its_speed():
+    calls = pd.DataFrame({"p5_ms": [1.0, 2.0, 3.0], "p95_ms": [1.2, 2.3, 30.0]})  # one network alone was disturbed
+    assert measurements.unsteady(calls) == ""
+    assert "nine in ten calls of a network are 1.8 times apart" in measurements.unsteady(calls.assign(p95_ms=1.8 * calls["p5_ms"]))
+
+
+def test_a_machine_that_was_measured_before_a_rewrite_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(measurements, "FOLDER", tmp_path)
+    applied = [rewrite.__name__ for rewrite in REWRITES]
+    for machine, networks in {"new": applied, "old": applied[1:]}.items():
+        pd.DataFrame({"network": networks}).to_csv(measurements.path("rewrites", machine))
+    assert applied[0] == "pair_picture" and measurements.conditions("new") == "which take the picture itself, in 8 bits"
+    assert measurements.conditions("old") == "which take values that were scaled before; A-Net rewritten is without pair_picture, which came later"

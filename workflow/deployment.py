@@ -33,7 +33,6 @@ from fig7 import REWRITABLE, REWRITTEN, SIZE, trained, weights_of
 
 THREADS = sorted({1, os.cpu_count()})
 BATCH = 100  # pictures that a round of the throughput sends through
-WIDE = 1.5  # times the median, beyond which a 95th percentile is called wide
 
 
 def peaks(iterations: int) -> pd.DataFrame:
@@ -271,8 +270,8 @@ def main() -> None:
         path = measurements.path(name, machine)
         table.round(6).to_csv(path, index=False)
         print(f"\n{path}\n{shown(table).round(2).to_string()}")
-        if "p95_ms" in table and (wide := (table["p95_ms"] > WIDE * table["median_ms"]).sum()):
-            print(f"Wide spread: in {wide} of {len(table)} rows the 95th percentile is beyond {WIDE} times the median.")
+        if "p95_ms" in table and (warning := measurements.unsteady(table)):
+            print(warning)
 
 
 if __name__ == "__main__":
