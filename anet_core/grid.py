@@ -12,7 +12,7 @@ VARIANTS = (neu.RANDOM, neu.PROPOSED)  # split by chance, which the paper does n
 TILES = magnetic_tile.NAME  # the published version's fourth data set
 LIGHT = ("ENet", "TopFormer", "ESNet", "ERFNet", "BiSeNet", "BiSeNetV2", "STDC")  # Table III's, the cheapest first
 CLASSICAL = tuple(name for name in PEERS if name not in LIGHT)
-REPEATED = ("A-Net", "ENet", "UNet")  # run again on other splits and by other seeds
+REPEATED = ("A-Net", "ENet", "UNet", *EXTENSIONS)  # run again on other splits and by other seeds
 REPETITIONS = range(1, 6)
 
 
