@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -345,7 +346,8 @@ def test_an_interrupt_is_quiet(tmp_path):
     folder = draw(tmp_path / "squares", images=200) / "images"
     script = Path(sys.executable).with_name("anet")
     with subprocess.Popen(
-        [script, "predict", folder, "--out", tmp_path / "out", *SMALL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [script, "predict", folder, "--out", tmp_path / "out", *SMALL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # which a shell has ignored where it runs the tests behind "&"
     ) as process:
         first = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
