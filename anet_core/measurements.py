@@ -49,24 +49,26 @@ def gpus() -> dict[str, pd.DataFrame]:
 
 
 def lacked(machine: str) -> list[str]:
-    """The rewrites that came after a machine was measured; A-Net rewritten is without them in its tables, and in ``timing``'s."""
+    """The rewrites that came after a machine was measured, and are not in its tables nor in ``timing``'s; none where only the latter was made."""
+    if not path("rewrites", machine).is_file():
+        return []
     measured = set(recorded("rewrites", machine)["network"])
     return [rewrite.__name__ for rewrite in REWRITES if rewrite.__name__ not in measured]
 
 
 def without(machine: str) -> str:
-    """The same as the end of a sentence, "" where none is lacking."""
-    return f"; A-Net rewritten is without {', '.join(lacked(machine))}, which came later" if lacked(machine) else ""
+    """The same as a sentence, "" where none is lacking."""
+    return f"A-Net rewritten is without {', '.join(lacked(machine))}, which came later" if lacked(machine) else ""
 
 
 def conditions(machine: str) -> str:
     """What the models of a machine's tables take, the picture itself since there is ``pair_picture``, and what A-Net rewritten lacks."""
     taken = "values that were scaled before" if "pair_picture" in lacked(machine) else "the picture itself, in 8 bits"
-    return f"which take {taken}{without(machine)}"
+    return ". ".join(filter(None, (f"which take {taken}", without(machine))))
 
 
 def unsteady(times: pd.DataFrame) -> str:
-    """A sentence on a table of times, columns p5_ms and p95_ms, while which the machine's speed changed; "" of another."""
+    """A sentence on a table of times, columns p5_ms and p95_ms, where the machine's speed changed meanwhile; else ""."""
     apart = (times["p95_ms"] / times["p5_ms"]).median()
     if apart < UNSTEADY:
         return ""

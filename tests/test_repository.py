@@ -71,14 +71,15 @@ def rows_of(table):
 
 
 def test_the_readme_says_which_networks_are_ahead_of_a_net_and_behind_it():
-    runs = runs_by_network(records.read_all(ROOT / "results" / "runs"), "neu-inclusion", "tuned")
-    lost = runs_by_network(records.read_all(ROOT / "results" / "runs"), "neu-inclusion", "tuned", lost=True)
+    recorded = records.read_all(ROOT / "results" / "runs")
+    runs = runs_by_network(recorded, "neu-inclusion", "tuned")
+    lost = runs_by_network(recorded, "neu-inclusion", "tuned", lost=True)
     said = verdicts(standings(["A-Net", *PEERS], "neu-inclusion", runs, lost=lost))
     text = " ".join((ROOT / "README.md").read_text().split())
     ahead, behind, undecided = (" and ".join(", ".join(said[key]).rsplit(", ", 1)) for key in ("ahead", "behind", "undecided"))
     assert f"one run each puts {ahead} ahead of it and {behind} behind it, either undecided without one surface or another, cannot tell it from {undecided}, and" in text
     assert all(hinges(runs[name], runs["A-Net"]) for name in said["ahead"] + said["behind"])
-    elsewhere = {name: runs_by_network(records.read_all(ROOT / "results" / "runs"), name, "tuned") for name in NEU[1:]}
+    elsewhere = {name: runs_by_network(recorded, name, "tuned") for name in NEU[1:]}
     found = {name: verdicts(standings(["A-Net", *PEERS], name, runs)) for name, runs in elsewhere.items()}
     assert {name: (one["ahead"], one["behind"]) for name, one in found.items()} == {
         "neu-patches": ([], ["DeepLabV3+", "UNet", "TopFormer"]), "neu-scratches": ([], ["BiSeNet"]),

@@ -192,4 +192,5 @@ def test_a_machine_that_was_measured_before_a_rewrite_says_so(tmp_path, monkeypa
     for machine, networks in {"new": applied, "old": applied[1:]}.items():
         pd.DataFrame({"network": networks}).to_csv(measurements.path("rewrites", machine))
     assert applied[0] == "pair_picture" and measurements.conditions("new") == "which take the picture itself, in 8 bits"
-    assert measurements.conditions("old") == "which take values that were scaled before; A-Net rewritten is without pair_picture, which came later"
+    assert measurements.conditions("old") == "which take values that were scaled before. A-Net rewritten is without pair_picture, which came later"
+    assert measurements.without("timed only") == ""
