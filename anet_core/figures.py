@@ -152,14 +152,18 @@ def latency_front(points: pd.DataFrame, label: str) -> Axes:
         points: columns median_ms, iou (percent) and front (bool); low and high, where the IoU has an interval.
         label: of the IoU.
     """
-    _, axes = plt.subplots()
-    sns.scatterplot(points, x="median_ms", y="iou", hue="front", style="front", s=80, ax=axes)
+    _, axes = plt.subplots(figsize=(8, 4.5))
+    places = points.assign(place=np.where(points["front"], "on the front", "behind it"))
+    sns.scatterplot(places, x="median_ms", y="iou", hue="place", style="place", s=80, ax=axes)
     if "low" in points:
         axes.vlines(points["median_ms"], points["low"], points["high"], color="gray", alpha=0.5, zorder=0)
     axes.set(xscale="log", xlabel="milliseconds a picture, float32", ylabel=label)
     for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         ticks("{x:g}")
-    axes.legend(title="on the front", fontsize=9, title_fontsize=9)
+    axes.tick_params(axis="x", which="both", length=0, pad=4)
+    axes.margins(0.12)
+    axes.legend(fontsize=9, loc="lower left")
+    axes.figure.canvas.draw()  # which sets the limits, and names are placed in pixels
     name_points(axes, points[["median_ms", "iou"]], 80)
     return axes
 
@@ -197,7 +201,7 @@ def cost_bubbles(points: pd.DataFrame) -> Axes:
 
 
 def name_points(axes: Axes, points: pd.DataFrame, areas: pd.Series | float = 30, lines: Sequence[np.ndarray] = ()) -> None:
-    """The name (index) of each point (x, y), in the frame, as near to it as touches no point, no line and no name before it.
+    """The name (index) of each point (x, y), in the frame, as near to it as touches no point, no line and no name before it; a thin line leads to one further away.
 
     Args:
         areas: of the points' markers, as ``scatter`` takes them, in square points.
@@ -210,13 +214,16 @@ def name_points(axes: Axes, points: pd.DataFrame, areas: pd.Series | float = 30,
     around = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
     for i in np.argsort(points.iloc[:, 1], kind="stable"):
         text = axes.annotate(points.index[i], points.iloc[i], (0, 0), textcoords="offset points", fontsize=8)
-        for far, (x, y) in product((2, 5, 8, 12, 17, 22), around):
+        for far, (x, y) in product((2, 5, *range(9, 70, 4)), around):
             reach = far + radii[i] * (0.7 if x and y else 1)
             text.set(position=(reach * x, reach * y), ha=("center", "left", "right")[x], va=("center", "bottom", "top")[y])
             extent = text.get_window_extent().padded(2)
             if axes.bbox.x0 < extent.x0 and extent.x1 < axes.bbox.x1 and not any(extent.overlaps(other) for other in taken):
                 break
         taken.append(extent)
+        if far > 2:
+            line = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.7, "shrinkA": 0, "shrinkB": radii[i]}
+            axes.annotate("", points.iloc[i], text.get_position(), textcoords="offset points", arrowprops=line)
 
 
 def distances(tables: dict[str, pd.DataFrame]) -> Figure:

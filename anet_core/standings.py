@@ -9,7 +9,7 @@ from anet_core.complexity import parameters, true_macs
 from anet_core.paper import printed_iou
 from anet_core.records import diverged
 from anet_core.registry import build
-from anet_core.statistics import alike, bootstrap, difference, effect_size, interval, shared
+from anet_core.statistics import alike, bootstrap, difference, effect_size, hinges, interval, shared
 
 
 def runs_by_network(records: list[dict], dataset: str, protocol: str, lost: bool = False) -> dict[str, list[dict]]:
@@ -30,7 +30,7 @@ def standings(
 ) -> pd.DataFrame:
     """One row a network: its size, the printed IoU, ours with its 95 % interval, and how far it is from a reference.
 
-    ``IoU`` is the mean over ``runs`` of the pooled IoU in percent; what was not run is missing. The runs are those by the splits and
+    ``IoU`` is the mean over ``runs`` of the pooled IoU in percent, ``of pictures`` that of the mean over pictures; what was not run is missing. The runs are those by the splits and
     seeds that all these networks have, because on another split every IoU is another; where they have none in common, each one's own.
     ``less <reference>`` is in points, paired on the same test images of the runs that both have, and ``effect`` the
     standardised size of that difference (``statistics.effect_size``). ``note`` says "diverged" of the networks that are ``lost``, those of
@@ -47,13 +47,14 @@ def standings(
         if name in runs:
             row["IoU"] = sum(run["iou_pooled"] for run in runs[name]) / len(runs[name])
             row["low"], row["high"] = interval(bootstrap(runs[name]))
+            row["of pictures"] = sum(run["iou_image_mean"] for run in runs[name]) / len(runs[name])
         elif name in lost:
             row["note"] = "diverged"
         if name != reference and name in runs and shared(runs[name], runs.get(reference, []))[0]:
             row[f"less {reference}"], row["low "], row["high "] = difference(runs[name], runs[reference])
             row["effect"] = effect_size(runs[name], runs[reference])
         rows.append(row)
-    columns = ["parameters (M)", "true MACs (G)", "printed", "runs", "IoU", "low", "high", f"less {reference}", "low ", "high ", "effect", "note"]
+    columns = ["parameters (M)", "true MACs (G)", "printed", "runs", "IoU", "low", "high", "of pictures", f"less {reference}", "low ", "high ", "effect", "note"]
     return pd.DataFrame(rows).set_index("network").reindex(columns=columns).astype({"runs": int, "printed": float})
 
 
@@ -78,3 +79,18 @@ def verdicts(table: pd.DataFrame) -> dict[str, list[str]]:
             ("ahead", ahead), ("behind", behind), ("undecided", known & ~ahead & ~behind), ("diverged", lost), ("not run", ~known & ~lost),
         )
     }
+
+
+def verdict_lines(table: pd.DataFrame, runs: dict[str, list[dict]]) -> list[str]:
+    """A line a verdict for a list in Markdown; behind one ahead or behind, the surfaces without any one of which it is neither.
+
+    Args:
+        table: of ``standings`` with A-Net as its reference; runs: see ``runs_by_network``.
+    """
+
+    def named(verdict: str, name: str) -> str:
+        one = hinges(runs[name], runs["A-Net"]) if verdict in ("ahead", "behind") else []
+        which = f"surface {' or '.join(one)}" if len(one) < 4 else f"any one of {len(one)} surfaces"
+        return f"{name} (undecided without {which})" if one else name
+
+    return [f"- {verdict}: {', '.join(named(verdict, name) for name in names) or 'none'}" for verdict, names in verdicts(table).items()]

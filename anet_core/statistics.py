@@ -2,15 +2,18 @@
 
 The bootstrap draws runs, and in each run groups of pictures that show one surface, because pictures of one surface
 are not independent. Runs tested on the same split are drawn alike, so that differences of networks are paired. Splits draw
-apart, though they share surfaces: intervals over many of them are somewhat too narrow.
+apart, though they share surfaces, which makes intervals over many of them too narrow; that runs are drawn, too, which
+differ also by their surfaces, makes them too wide.
 """
+
+from zlib import crc32
 
 import numpy as np
 
 from anet_core.metrics import iou
 from data_prep import neu
 
-RESAMPLES = 2000
+RESAMPLES = 10_000  # at 2000 another seed turns verdicts whose interval ends near 0
 
 
 def bootstrap(runs: list[dict], seed: int = 0) -> np.ndarray:
@@ -26,8 +29,8 @@ def bootstrap(runs: list[dict], seed: int = 0) -> np.ndarray:
 def draws_of_one(run: dict, seed: int) -> np.ndarray:
     """Pooled IoU of one run over draws of its groups of test images, in percent; (RESAMPLES,)."""
     names, counts = by_surface(run)
-    # Of one split all seeds draw the same surfaces, because they were tested on the same pictures: more seeds tell no more of them.
-    drawn = np.random.default_rng((seed, run["split_seed"])).integers(0, len(names), (RESAMPLES, len(names)))
+    # Of one split all seeds draw the same surfaces, because they were tested on the same pictures: more seeds tell no more of them. Other sets draw others.
+    drawn = np.random.default_rng((seed, run["split_seed"], crc32(" ".join(names).encode()))).integers(0, len(names), (RESAMPLES, len(names)))
     return 100 * iou(counts[drawn].sum(1))  # (RESAMPLES, groups, 3) -> (RESAMPLES,)
 
 
@@ -49,9 +52,29 @@ def surfaces(run: dict) -> dict[str, str]:
     return {image: groups[image] for image in run["confusion_images"]}
 
 
-def interval(draws: np.ndarray) -> tuple[float, float]:
-    """The 2.5th and the 97.5th percentile."""
-    low, high = np.percentile(draws, (2.5, 97.5))
+def effective_surfaces(run: dict) -> float:
+    """How many surfaces of equal size would weigh on a run's pooled IoU as unevenly as those of its test do.
+
+    (sum w)^2 / sum w^2, w being the pixels of a surface that are marked or should be.
+    """
+    weights = by_surface(run)[1].sum(1)
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def by_pictures(run: dict) -> dict:
+    """A run whose pooled IoU is the mean over its pictures: the pixels of each count in parts of all of its own."""
+
+    def parts(counts: list[float]) -> list[float]:
+        return [count / sum(counts) for count in counts] if any(counts) else [1.0, 0.0, 0.0]  # nothing to find, and nothing found
+
+    return run | {
+        "confusion_images": {image: parts(counts) for image, counts in run["confusion_images"].items()}, "iou_pooled": run["iou_image_mean"],
+    }
+
+
+def interval(draws: np.ndarray, comparisons: int = 1) -> tuple[float, float]:
+    """The 95 % interval of draws; of several comparisons, that of all of them together (Bonferroni)."""
+    low, high = np.percentile(draws, (2.5 / comparisons, 100 - 2.5 / comparisons))
     return float(low), float(high)
 
 
@@ -72,8 +95,8 @@ def shared(ours: list[dict], theirs: list[dict]) -> tuple[list[dict], list[dict]
     return tuple(alike({"ours": ours, "theirs": theirs}).values())
 
 
-def difference(ours: list[dict], theirs: list[dict]) -> tuple[float, float, float]:
-    """Mean pooled IoU of ours less theirs over the runs that both have, with its 95 % interval, in points.
+def difference(ours: list[dict], theirs: list[dict], comparisons: int = 1) -> tuple[float, float, float]:
+    """Mean pooled IoU of ours less theirs over the runs that both have, with its 95 % interval (see ``interval``), in points.
 
     Raises:
         ValueError: no run has the same split and seed, or they were not tested on the same images.
@@ -85,7 +108,14 @@ def difference(ours: list[dict], theirs: list[dict]) -> tuple[float, float, floa
         if a["confusion_images"].keys() != b["confusion_images"].keys():
             raise ValueError(f"{a['model']} and {b['model']} on {a['dataset']} were not tested on the same images.")
     mean = np.mean([a["iou_pooled"] - b["iou_pooled"] for a, b in zip(ours, theirs)])
-    return float(mean), *interval(bootstrap(ours) - bootstrap(theirs))
+    return float(mean), *interval(bootstrap(ours) - bootstrap(theirs), comparisons)
+
+
+def difference_over_sets(ours: list[list[dict]], theirs: list[list[dict]]) -> tuple[float, float, float]:
+    """The mean over data sets of ``difference``, each set counting alike; the runs of either network are given set by set."""
+    pairs = [shared(*of_set) for of_set in zip(ours, theirs)]
+    mean = np.mean([difference(*pair)[0] for pair in pairs])
+    return float(mean), *interval(np.mean([bootstrap(one) - bootstrap(other) for one, other in pairs], axis=0))
 
 
 def hinges(ours: list[dict], theirs: list[dict]) -> list[str]:
@@ -109,7 +139,7 @@ def without(run: dict, surface: str) -> dict:
 
 
 def effect_size(ours: list[dict], theirs: list[dict]) -> float:
-    """Cohen's d_z of the same comparison: the mean over surfaces of the difference in IoU, by its standard deviation.
+    """Standardised size d_z of the same comparison: the mean over surfaces of the difference in IoU, by its standard deviation.
 
     A surface's difference is that of its pixels together, a mean over the runs that both have. nan with fewer than two
     surfaces, or where all differences are equal.
@@ -128,15 +158,22 @@ def effect_size(ours: list[dict], theirs: list[dict]) -> float:
 def rank_correlation(ours: dict[str, list[dict]], printed: dict[str, float]) -> tuple[float, float, float]:
     """Spearman's rank correlation of our mean IoUs with the printed ones over networks, with its 95 % interval.
 
+    The interval is of these networks on other surfaces; whether networks in no order at all would come as far, ``rank_by_chance`` tells.
+
     Args:
         ours: runs of each network, all on the same splits; printed: IoU in percent; of at least three networks.
     """
-    from scipy.stats import spearmanr  # half a second to load, which anet predict has no use for
-
     draws = np.stack([bootstrap(ours[name]) for name in printed])  # (networks, RESAMPLES)
-    values = list(printed.values())
-    means = [np.mean([run["iou_pooled"] for run in ours[name]]) for name in printed]
-    return float(spearmanr(means, values).statistic), *interval(np.array([spearmanr(draw, values).statistic for draw in draws.T]))
+    values = np.array(list(printed.values()))
+    return float(spearman(means({name: ours[name] for name in printed})[:, None], values)[0]), *interval(spearman(draws, values))
+
+
+def rank_by_chance(ours: dict[str, list[dict]], printed: dict[str, float], seed: int = 0) -> float:
+    """How often networks in a random order come to a rank correlation with the printed IoUs as far from 0 as ours (a permutation test)."""
+    found, values = means({name: ours[name] for name in printed}), np.array(list(printed.values()))
+    orders = np.random.default_rng(seed).permuted(np.repeat(found[:, None], RESAMPLES, axis=1), axis=0)  # (networks, RESAMPLES)
+    rho = abs(spearman(found[:, None], values)[0])
+    return float((1 + (abs(spearman(orders, values)) >= rho - 1e-9).sum()) / (1 + RESAMPLES))
 
 
 def rank_of_redraws(runs: dict[str, list[dict]]) -> tuple[float, float, float]:
@@ -144,9 +181,19 @@ def rank_of_redraws(runs: dict[str, list[dict]]) -> tuple[float, float, float]:
 
     What ``rank_correlation`` comes to where the true orders are the same, and one of them is known without error.
     """
-    from scipy.stats import spearmanr
-
     draws = np.stack([bootstrap(of_one) for of_one in runs.values()])  # (networks, RESAMPLES)
-    means = [np.mean([run["iou_pooled"] for run in of_one]) for of_one in runs.values()]
-    found = np.array([spearmanr(draw, means).statistic for draw in draws.T])
+    found = spearman(draws, means(runs))
     return float(np.median(found)), *interval(found)
+
+
+def means(runs: dict[str, list[dict]]) -> np.ndarray:
+    """The mean pooled IoU of each network; (networks,)."""
+    return np.array([np.mean([run["iou_pooled"] for run in of_one]) for of_one in runs.values()])
+
+
+def spearman(columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation of each of many columns (networks, n) with the same values (networks,); (n,)."""
+    from scipy.stats import rankdata  # half a second to load, which anet predict has no use for
+
+    ranks, others = (rankdata(of, axis=0) - (len(values) + 1) / 2 for of in (columns, values))
+    return others @ ranks / np.sqrt((others**2).sum() * (ranks**2).sum(0))

@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 
 from anet_core.records import RESULTS
-from anet_core.statistics import RESAMPLES
 
 FOLDER = RESULTS / "timing"
 BURST = 10  # calls in a row of one network
+RESAMPLES = 2000  # of the turns
 
 
 def latencies(functions: dict[str, Callable[[], object]], iterations: int, warmup: int = 10, burst: int = 1) -> pd.DataFrame:

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from anet_core.metrics import iou, iou_pooled
 from anet_core.statistics import (
-    bootstrap, bootstrap_iou_pooled, difference, effect_size, hinges, interval, rank_correlation, rank_of_redraws, shared,
+    bootstrap, bootstrap_iou_pooled, by_pictures, difference, difference_over_sets, effect_size, effective_surfaces, hinges, interval,
+    rank_by_chance, rank_correlation, rank_of_redraws, shared,
 )
 from data_prep import neu
 
@@ -14,7 +16,8 @@ def run(counts, groups=None, model="A-Net", split_seed=0, seed=0) -> dict:
     return {
         "model": model, "dataset": "toy", "split_seed": split_seed, "seed": seed,
         "confusion_images": dict(zip(ids, np.asarray(counts).tolist())),
-        "group_images": dict(zip(ids, groups or ids)), "iou_pooled": 100 * iou_pooled(np.asarray(counts)), "losses": [0.5],
+        "group_images": dict(zip(ids, groups or ids)), "iou_pooled": 100 * iou_pooled(np.asarray(counts)),
+        "iou_image_mean": 100 * iou(np.asarray(counts)).mean(), "losses": [0.5],
     }
 
 
@@ -137,3 +140,42 @@ def test_an_order_that_surfaces_agree_on_is_found_again():
     assert rank_of_redraws(networks) == (1.0, 1.0, 1.0)
     alike = {name: [run(drawn(rng, 40))] for name in "abcd"}
     assert rank_of_redraws(alike)[1] < 0
+
+
+def test_rank_correlation_with_ties_is_scipy_s():
+    rng = np.random.default_rng(8)
+    counts = {name: drawn(rng) for name in "abcde"}
+    counts["c"] = counts["a"]
+    ours, printed = {name: [run(of)] for name, of in counts.items()}, dict(zip("abcde", (60, 50, 50, 70, 40)))
+    assert rank_correlation(ours, printed)[0] == pytest.approx(spearmanr([of[0]["iou_pooled"] for of in ours.values()], list(printed.values())).statistic)
+
+
+def test_of_the_24_orders_of_four_networks_two_are_as_far_from_0_as_the_same_order():
+    ours = {name: [run([[tp, 100 - tp, 0]] * 3)] for name, tp in zip("abcd", (20, 40, 60, 80))}
+    assert rank_by_chance(ours, dict(zip("abcd", (1, 2, 3, 4)))) == pytest.approx(2 / 24, abs=0.01)  # 3.6 standard errors of 10 000 draws
+    assert rank_by_chance(ours, dict(zip("abcd", (2, 4, 1, 3)))) == 1  # a correlation of 0
+
+
+def test_surfaces_of_uneven_size_weigh_like_fewer_equal_ones():
+    assert effective_surfaces(run([[50, 30, 20]] * 4)) == pytest.approx(4)
+    assert effective_surfaces(run([[50, 30, 20]] * 4, ["a", "a", "a", "b"])) == pytest.approx(16 / 10)
+
+
+def test_by_pictures_a_small_defect_counts_as_much_as_a_large_one():
+    one = run([[900, 100, 0], [1, 9, 0], [0, 0, 0]])  # IoUs of 90, 10 and 100 %
+    assert by_pictures(one)["iou_pooled"] == pytest.approx(200 / 3)
+    assert bootstrap([by_pictures(one)]).mean() == pytest.approx(200 / 3, abs=1)
+
+
+def test_over_sets_each_set_counts_alike_and_their_surfaces_are_drawn_apart():
+    rng = np.random.default_rng(9)
+    ours, theirs = ([[run(drawn(rng), [f"{name} {i}" for i in range(30)])] for name in "abcdefgh"] for _ in range(2))
+    mean, low, high = difference_over_sets(ours, theirs)
+    one_by_one = np.array([difference(*pair) for pair in zip(ours, theirs)])
+    assert mean == pytest.approx(one_by_one[:, 0].mean())
+    assert high - low == pytest.approx(np.sqrt(((one_by_one[:, 2] - one_by_one[:, 1]) ** 2).sum()) / 8, rel=0.15)
+
+
+def test_of_several_comparisons_the_intervals_are_wider():
+    draws = np.arange(10_001) / 10_000
+    assert interval(draws) == pytest.approx((0.025, 0.975)) and interval(draws, 5) == pytest.approx((0.005, 0.995))

@@ -5,7 +5,7 @@ IoU on NEU-patches is above that of every light network.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 
 import numpy as np
@@ -150,6 +150,19 @@ def order(sign: int, margin: float = 0.0) -> Callable[..., Finding]:
     return check
 
 
+def balance(claim: Claim, evidence: Evidence, quantity: str, network: str, cost: str) -> Finding:
+    """No network that costs less by the paper's own figures has a higher IoU."""
+    higher_is_less = -1 if cost.startswith("fps") else 1
+    own = printed(cost, network)
+    rivals = [name for name in names("all", network) if (of := printed(cost, name)) is not None and higher_is_less * (own - of) > 0]
+    found = order(1)(claim, evidence, quantity, network, "|".join(rivals))
+    ours = evidence.estimate("true/224" if cost.startswith("macs") else cost, [network, *names("all", network)]).median()
+    cheaper = [name for name in ours.index if network in ours and higher_is_less * (ours[network] - ours[name]) > 0]
+    by = "by work done" if cost.startswith("macs") else "timed in float32"
+    said = f"cheaper as printed: {', '.join(rivals)}; {by}: {', '.join(cheaper) or 'none'}"
+    return replace(found, reason="; ".join(filter(None, (found.reason, said))))
+
+
 def rank(claim: Claim, evidence: Evidence, quantity: str, network: str, among: str) -> Finding:
     """The network's rank, 1 being the highest."""
     rivals = names(among, network)
@@ -223,7 +236,7 @@ def times(values: pd.DataFrame, one: list[str], others: list[str]) -> pd.Series:
 
 
 CHECKS = {
-    "value": value, "above": order(1), "below": order(-1), "competitive": order(1, COMPETITIVE), "rank": rank,
+    "value": value, "above": order(1), "below": order(-1), "competitive": order(1, COMPETITIVE), "rank": rank, "balance": balance,
     "gap": formula(gap), "share": formula(share),
     "reduction": formula(reduction, lambda claim, x: x > claim.number),
     "limit": formula(limit, lambda claim, x: x < claim.number),

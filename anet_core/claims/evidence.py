@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from anet_core import complexity, records
+from anet_core import complexity, records, statistics
 from anet_core.audit import printed_build
 from anet_core.blocks import LightBlock, WideBlock
 from anet_core.paper.cells import SETS
@@ -122,5 +122,4 @@ def interval(values: pd.Series, comparisons: int = 1) -> tuple[float, float, flo
     if values.index.name == MACHINES:
         return float(values.median()), float(values.min()), float(values.max())
     ours, *others = values
-    low, high = np.percentile(others, (2.5 / comparisons, 100 - 2.5 / comparisons)) if others else (ours, ours)
-    return float(ours), float(low), float(high)
+    return float(ours), *(statistics.interval(others, comparisons) if others else (float(ours),) * 2)
