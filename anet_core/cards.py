@@ -77,7 +77,7 @@ def facts(record: dict) -> dict[str, str]:
 def split(record: dict) -> list[str]:
     """How test pictures were kept apart from training pictures, and whose the masks are."""
     dataset, tested = record["dataset"], record["iou_images"]
-    if dataset.endswith(neu.RANDOM):
+    if dataset in neu.BY_CHANCE:
         ids = [f"{neu.prefix(dataset)}_{number}" for number in range(1, neu.IMAGES + 1)]
         rows = [{"id": key, "split": "test" if key in tested else "train"} for key in ids]
         seen = leaked(rows, read_overlaps(neu.OVERLAPS, ids))
@@ -100,7 +100,7 @@ def limits(record: dict) -> list[str]:
         "- It knows one kind of surface, light and scale"
         + (f": pictures of {side}x{side} pixels, the size of tile that larger ones are cut into." if side else "."),
     ]
-    if record["dataset"].endswith(neu.RANDOM):
+    if record["dataset"] in neu.BY_CHANCE:
         found.append("- It was tested on steel that it was trained on, so its IoU does not say what it reaches on other steel.")
     if not sound.any():
         found.append("- Every test picture has a defect: how often it marks a sound surface was not tested.")

@@ -27,7 +27,7 @@ def predict(options: argparse.Namespace) -> int:
 
     from anet_core.inference import Segmenter
 
-    segmenter = Segmenter(options.weights, options.precision, options.threads, options.tile, options.overlap)
+    segmenter = Segmenter(options.weights, options.precision, options.threads, options.tile, options.overlap, options.threshold)
     require_folder(options.out)
     paths, failed = {}, 0
 
@@ -40,10 +40,10 @@ def predict(options: argparse.Namespace) -> int:
         try:
             if source.is_dir() and source.samefile(options.out):
                 raise ValueError(f"{source} would be read and written to, and masks taken for pictures the next time; give another --out.")
-            paths |= {path.resolve(): path for path in pictures_in(source)}
+            paths |= {path.absolute(): path for path in pictures_in(source)}  # two links to one picture are two pictures
         except (ValueError, OSError) as error:
             fail(error)
-    taken = set(paths)
+    taken = {path.resolve() for path in paths}
     for path in tqdm(paths.values(), unit="picture", leave=False, disable=None):
         try:
             line = mark(path, segmenter, options, taken)
@@ -69,8 +69,8 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
     files = {kind: options.out / f"{path.stem}-{kind}.png" for kind in ("mask", "overlay")}
     if clash := taken & {file.resolve() for file in files.values()}:
         raise ValueError(f"{path} would be written to {min(clash)}, which holds another picture; rename it or give another --out.")
-    taken |= {file.resolve() for file in files.values()}
     image = read_image(path, options.white or segmenter.white)
+    taken |= {file.resolve() for file in files.values()}
     mask, milliseconds = segmenter.timed(image)
     save(255 * mask.astype(np.uint8), files["mask"])
     save(overlay(image, mask), files["overlay"])
@@ -90,7 +90,7 @@ def pictures_in(source: Path) -> list[Path]:
         if not source.exists():
             raise FileNotFoundError(f"{source} does not exist; give a picture or a folder of pictures.")
         return [source]
-    found = [path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file() and path.name[0] != "."]
+    found = [path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir() and path.name[0] != "."]
     if not found:
         raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}; give a folder that does.")
     return sorted(found, key=lambda path: natural(path.stem))
@@ -129,8 +129,6 @@ def export(options: argparse.Namespace) -> int:
     """
     import warnings
 
-    import openvino as ov
-
     from anet_core import deployment, inference
     from anet_core.prediction import HALF
 
@@ -152,7 +150,7 @@ def export(options: argparse.Namespace) -> int:
         model = deployment.to_openvino(network, size)
         if pictures is not None:
             model = deployment.quantise(model, pictures, deployment.start(network))
-        ov.save_model(deployment.from_picture(model, white), out, compress_to_fp16=False)
+        deployment.write(deployment.from_picture(model, white), out)
     height, width = size
     taken = {
         "onnx": f'"image", float32 (1, 3, {height}, {width}), RGB, each value / {HALF} - 1',
@@ -233,9 +231,9 @@ def train(options: argparse.Namespace) -> int:
         options.model, locate(options.dataset), protocol(options.protocol), options.split_seed, options.seed,
         results=options.results,
     ))
-    name = name_of(record)
-    print(f"IoU {record['iou_pooled']:.2f} % on {len(record['iou_images'])} test images; "
-          f"weights in {options.results / 'weights' / name}.safetensors")
+    file = options.results / "weights" / f"{name_of(record)}.safetensors"
+    weights = f"weights in {file}" if file.is_file() else f"recorded before, and its weights {file} are not at hand: give another --results to train it again"
+    print(f"IoU {record['iou_pooled']:.2f} % on {len(record['iou_images'])} test images; {weights}")
     return 0
 
 
@@ -257,6 +255,7 @@ def positive(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
+    from anet_core.prediction import THRESHOLD
     from anet_core.records import RESULTS
     from anet_core.tiling import OVERLAP
     from data_prep.format import WHITE
@@ -297,6 +296,9 @@ def parser() -> argparse.ArgumentParser:
         "--tile", type=positive,
         help="pictures with a longer side are cut into tiles of it (default: the side of the pictures that it was trained on, or of what an "
              f".xml file was exported for; {TILE} where that is not known)",
+    )
+    one.add_argument(
+        "--threshold", type=float, default=THRESHOLD, help="probability above which a pixel is a defect: a smaller one marks more (default: %(default)s)"
     )
     one.add_argument("--overlap", type=int, help=f"least number of pixels that tiles share (default: {OVERLAP}, or half a tile)")
 

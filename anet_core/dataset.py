@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.format import DARK, WHITE, eight_bits, open_picture, read_manifest, read_pair, sha256, split
+from data_prep.format import eight_bits, open_picture, read_manifest, read_pair, sha256, split
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def load(folder: Path, split: str, split_seed: int = 0) -> Samples:
         other = next(i for i, (image, _) in enumerate(pairs) if image.shape[:2] != (height, width))
         raise ValueError(
             f"{folder / 'images' / rows[other]['id']}.png is {pairs[other][0].shape[1]}x{pairs[other][0].shape[0]} but "
-            f"{rows[0]['id']}.png is {width}x{height}; resize or tile the pictures of a data set to one size."
+            f"{rows[0]['id']}.png is {width}x{height}; bring all to one size, as \"python -m data_prep own\" does."
         )
     ids, groups = (tuple(row[key] for row in rows) for key in ("id", "group"))
     return Samples(ids, groups, np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]))
@@ -66,22 +66,14 @@ def manifest_sha256(folder: Path) -> str:
     return sha256(folder / "manifest.csv")
 
 
-def read_image(path: Path, white: int | None = WHITE) -> np.ndarray:
+def read_image(path: Path | str, white: int | None = None) -> np.ndarray:
     """A picture as uint8 (H, W, 3), turned as its EXIF says, a grey one repeated to three channels.
 
     Args:
         white: the value of a grey 16-bit picture that becomes 255; give the one that the network's data set was
-            made with (``data_prep.own``). None for the default, but no picture that it leaves almost black.
+            made with (``data_prep.own``). None as of ``format.eight_bits``.
 
     Raises:
         FileNotFoundError, ValueError: see ``format.open_picture`` and ``format.eight_bits``.
-        ValueError: such a picture.
     """
-    stored = open_picture(path)
-    image = np.asarray(eight_bits(stored, path, WHITE if white is None else white).convert("RGB"))
-    if white is None and stored.mode.startswith("I;16") and image.max() < DARK:
-        raise ValueError(
-            f"{path} has 16 bits and no brighter pixel than {image.max()} of 255; give white, 4095 for a camera of 12 bits, or {WHITE} "
-            "to take it as it is."
-        )
-    return image
+    return np.asarray(eight_bits(open_picture(path), path, white).convert("RGB"))

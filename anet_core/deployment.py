@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from anet_core.rewrites import optimise
 
 __all__ = [
     "PRECISIONS", "compile_for_cpu", "fastest", "from_picture", "native_precisions", "optimise", "place", "quantise", "read",
-    "require_native", "resized", "runner", "start", "to_onnx", "to_openvino", "white",
+    "require_native", "resized", "runner", "start", "to_onnx", "to_openvino", "white", "write",
 ]
 
 PRECISIONS = ("f32", "bf16")
@@ -118,6 +119,18 @@ def read(path: Path) -> ov.Model:
     return model
 
 
+def write(model: ov.Model, path: Path) -> None:
+    """Write a model as OpenVINO's two files, NAME.xml and NAME.bin, in f32, whole or not at all. OSError where that fails."""
+    path = Path(path)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+            ov.save_model(model, Path(folder) / path.name, compress_to_fp16=False)
+            for suffix in (".bin", ".xml"):
+                os.replace((Path(folder) / path.name).with_suffix(suffix), path.with_suffix(suffix))
+    except (RuntimeError, OSError) as error:
+        raise OSError(f"{path} and the .bin beside it cannot be written ({' '.join(str(error).split())}); make place for them, or give another --out.") from None
+
+
 def resized(model: ov.Model, size: tuple[int, int]) -> ov.Model:
     """A copy of a model of ``from_picture`` for pictures of another height and width, multiples of 32."""
     model = model.clone()
@@ -144,8 +157,12 @@ def to_onnx(model: nn.Module, size: int | tuple[int, int] | None, path: Path) ->
         del part.metadata_props[:]
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(file.SerializeToString())
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(file.SerializeToString())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written ({error.strerror}); make place for it, or give another --out.") from None
 
 
 def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) -> ov.Model:

@@ -4,6 +4,7 @@
     mask = Segmenter("neu-inclusion")(image)
 """
 
+import math
 import os
 import time
 from functools import lru_cache
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from anet_core import deployment, records, subject, weights
-from anet_core.prediction import MULTIPLE, normalise, require_pictures
+from anet_core.prediction import MULTIPLE, THRESHOLD, normalise, require_pictures
 from anet_core.tiling import OVERLAP, require_tiles, tiled
 from data_prep.own import TILE
 
@@ -31,19 +32,22 @@ class Segmenter:
         threads: of the CPU; None for all.
         tile, overlap: pictures with a side above ``tile`` are cut, see ``tiling.tiled``; None for the longer side of what a file of
             OpenVINO was exported for, or else of ``size``, and for 64 pixels or half a tile.
+        threshold: the probability above which a pixel is a defect.
 
     Attributes:
         white: of grey 16-bit pictures, as ``dataset.read_image`` takes it.
 
     Raises:
         FileNotFoundError, ValueError: see ``weights_file``, ``weights.load``, ``deployment.read`` and ``tiling.require_tiles``;
-            or a precision that this CPU lacks.
+            or a precision that this CPU lacks, or a threshold that is no probability.
     """
 
     def __init__(
         self, name: str | Path = "neu-inclusion", precision: str = "f32", threads: int | None = None,
-        tile: int | None = None, overlap: int | None = None,
+        tile: int | None = None, overlap: int | None = None, threshold: float = THRESHOLD,
     ) -> None:
+        if not 0 < threshold < 1:
+            raise ValueError(f"the threshold {threshold:g} is no probability between 0 and 1; give one, {THRESHOLD} by default.")
         deployment.require_native(precision)
         path = weights_file(name)
         if path.suffix == ".xml":
@@ -54,6 +58,7 @@ class Segmenter:
         tile = tile or max(self.model.input(0).shape[1:3])
         overlap = min(OVERLAP, tile // 2) if overlap is None else overlap
         require_tiles(tile, overlap)
+        self.least = math.log(threshold / (1 - threshold))  # logit
         self.precision, self.threads, self.tile, self.overlap = precision, threads or os.cpu_count(), tile, overlap
         self.compiled = lru_cache(SIZES)(self.compile)
 
@@ -77,7 +82,7 @@ class Segmenter:
             milliseconds += 1000 * (time.perf_counter() - started)
             return output[0, 0]
 
-        return tiled(logits, image, self.tile, self.overlap) > 0, milliseconds
+        return tiled(logits, image, self.tile, self.overlap) > self.least, milliseconds
 
     def compile(self, size: tuple[int, int]) -> ov.CompiledModel:
         """The network compiled for pictures of this height and width."""
@@ -143,5 +148,5 @@ def weights_file(name: str | Path) -> Path:
         ending = path.name.rsplit("--", 3)[1:]
         files = (file.name.rsplit("--", 4) for file in folder.glob("*.safetensors"))
         known = ", ".join(sorted(weights.short_name(*parts[:2]) for parts in files if parts[2:] == ending)) or "none"
-        raise FileNotFoundError(f"there are no weights for {str(name)!r}; known: {known}; or give the path of a .safetensors file.")
+        raise FileNotFoundError(f"there are no weights for {str(name)!r}; known: {known}; or give the path of a .safetensors file, or of an .xml that anet export wrote.")
     return path

@@ -51,6 +51,8 @@ def predict(model: nn.Module, images: np.ndarray) -> np.ndarray:
 
 def require_pictures(images: np.ndarray, dimensions: tuple[int, ...]) -> None:
     """Raise ValueError unless images is uint8, (H, W, 3) where 3 is among the dimensions, (N, H, W, 3) where 4 is."""
+    if not isinstance(images, np.ndarray):
+        raise ValueError(f"the picture is given as {type(images).__name__}; give an array, as anet_core.dataset.read_image returns it.")
     if images.dtype != np.uint8 or images.ndim not in dimensions or images.shape[-1] != 3 or 0 in images.shape:
         wanted = " or ".join({3: "(H, W, 3)", 4: "(N, H, W, 3)"}[number] for number in dimensions)
         raise ValueError(

@@ -48,7 +48,7 @@ def run(
     results/checkpoints.
 
     Raises:
-        ValueError: an unknown name, damaged data, or a record made from other data.
+        ValueError: an unknown name, damaged data, no defect to test on, or a record made from other data.
         BlockingIOError: another process makes the record just now.
     """
     folder = Path(os.path.abspath(folder))  # a link keeps its own name, not that of what it leads to
@@ -118,6 +118,8 @@ def trained_and_tested(
         train_samples, test_samples = hold_back(train_samples)
     else:
         test_samples = load(folder, "test", split_seed)
+    if not test_samples.masks.any():
+        raise ValueError(f"no picture of {folder} to test on shows a defect, so an IoU would say nothing; add some, or split it anew.")
     losses, seconds = train(network, train_samples, protocol, seed, device=device, **how)
     return {
         **{key: value for key, value in asdict(protocol).items() if key != "name"},

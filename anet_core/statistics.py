@@ -46,7 +46,7 @@ def by_surface(run: dict) -> tuple[list[str], np.ndarray]:
 
 def surfaces(run: dict) -> dict[str, str]:
     """The group of each test image of a run: as its set was split by, or, where that was by chance, as the pictures overlap all the same."""
-    if not run["dataset"].endswith(neu.RANDOM):
+    if run["dataset"] not in neu.BY_CHANCE:
         return run["group_images"]
     groups = neu.surface_groups(run["dataset"].removesuffix(neu.RANDOM))
     return {image: groups[image] for image in run["confusion_images"]}

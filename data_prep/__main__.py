@@ -43,7 +43,7 @@ def polygons(options: argparse.Namespace) -> int:
     from data_prep import polygons
 
     folder = (options.out or catalogue.data_root()) / options.name
-    format.write(folder, polygons.samples(options.source, options.pictures), options.test, options.split_seed)
+    format.write(folder, polygons.samples(options.source, options.pictures, options.white), options.test, options.split_seed)
     print(folder)
     return 0
 
@@ -78,6 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         subparser.add_argument("--split-seed", type=int, default=seed)
 
     out = {"type": Path, "help": "folder that gets the data set (default: ANET_DATA)"}
+    white = {"type": int, "help": "the value of 16-bit pictures that is white, such as 4095"}
 
     one = command(fetch)
     one.add_argument("dataset", help=", ".join(SOURCES))
@@ -95,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--out", **out)
     one.add_argument("--tile", type=int, default=TILE, help=f"side of the tiles that larger pictures are cut into (default: {TILE})")
     one.add_argument("--overlap", type=int, default=0, help="least number of pixels that neighbouring tiles share")
-    one.add_argument("--white", type=int, help="the value of 16-bit pictures that is white, such as 4095")
+    one.add_argument("--white", **white)
     one.add_argument("--defect-values", type=int, nargs="+", default=(), help="values of a mask that mean a defect")
     one.add_argument("--threshold", type=int, help="instead, values above it mean a defect")
     one.add_argument("--unmasked-sound", action="store_true", help="take pictures without a mask for free of defects")
@@ -104,6 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     one = command(polygons)
     one.add_argument("source", type=Path, help="a COCO file, or a folder of labelme's files")
     one.add_argument("pictures", type=Path, help="folder of the pictures")
+    one.add_argument("--white", **white)
     one.add_argument("--name", required=True, help="of the new data set")
     one.add_argument("--out", **out)
     split(one)

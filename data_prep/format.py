@@ -208,6 +208,7 @@ def open_picture(path: Path) -> Image.Image:
             2 * PIL.Image.MAX_IMAGE_PIXELS is refused by what its head claims, before any memory is taken. Pillow's
             warnings are passed over: it says more than one sentence of what it refuses, too.
     """
+    path = Path(path)
     try:
         if path.exists() and not path.is_file():
             raise ValueError("it is a folder or a device")  # a pipe would be waited for without end
@@ -225,23 +226,33 @@ def open_picture(path: Path) -> Image.Image:
         raise ValueError(f"{path} cannot be read as a picture ({' '.join(str(error).split())}); replace the file.") from None
 
 
-def eight_bits(image: Image.Image, path: Path, white: int = WHITE) -> Image.Image:
+def eight_bits(image: Image.Image, path: Path, white: int | None = None) -> Image.Image:
     """A decoded picture with 8 bits a channel, "L" or "RGB".
 
     Grey of 16 bits is scaled linearly, 0 to 0 and white to 255, the same for every picture; of colour with 16 bits
     Pillow reads the upper 8.
 
+    Args:
+        white: None for WHITE, but then no picture that it leaves almost black: a camera of fewer bits made that.
+
     Raises:
-        ValueError: white outside of 1 to WHITE, pixels of another kind, values above white, or transparent pixels, which
-            have no colour.
+        ValueError: such a picture, white outside of 1 to WHITE, pixels of another kind, values above white, or transparent pixels,
+            which have no colour.
     """
-    if not 0 < white <= WHITE:
+    scale = WHITE if white is None else white
+    if not 0 < scale <= WHITE:
         raise ValueError(f"white is {white}; give the value of white in 16-bit grey pictures, from 1 to {WHITE}.")
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint32)
-        if values.max() > white:
-            raise ValueError(f"{path} holds the value {values.max()}, above white, which is {white}; give a larger white.")
-        return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
+        if values.max() > scale:
+            raise ValueError(f"{path} holds the value {values.max()}, above white, which is {scale}; give a larger white.")
+        scaled = ((values * 255 + scale // 2) // scale).astype(np.uint8)
+        if white is None and scaled.max() < DARK:
+            raise ValueError(
+                f"{path} has 16 bits and no brighter pixel than {scaled.max()} of 255; give white, 4095 for a camera of 12 bits, or {WHITE} "
+                "to take it as it is."
+            )
+        return Image.fromarray(scaled)
     if image.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"):
         raise ValueError(f"{path} has {image.mode} pixels; save it with 8 or 16 bits a channel, grey or RGB.")
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:

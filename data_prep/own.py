@@ -33,7 +33,7 @@ def prepare(
         overlap: least number of pixels that neighbouring tiles share.
         test: number of test images, tiles counted; by default one in six, or what whole pictures can make up.
         white: the grey value of 16-bit pictures that becomes 255, one for all: 4095 for a camera of 12 bits. By
-            default 65535, unless all pictures would be nearly black.
+            default 65535, unless one would be nearly black.
         defect_values: the values of a mask that mean a defect; by default the only one besides 0. 0 may be one of them where
             every picture has a mask.
         threshold: instead, values above it mean a defect; for masks with grey edges.
@@ -45,21 +45,15 @@ def prepare(
     Raises:
         FileNotFoundError, FileExistsError, ValueError: one sentence that names the file; no folder is made.
     """
-    source, out, scale = Path(source), Path(out), format.WHITE if white is None else white
+    source, out = Path(source), Path(out)
     if tile < 32 or not 0 <= overlap < tile or (defect_values and threshold is not None):
         raise ValueError("give a tile of 32 or more, less overlap, defect_values or threshold.")
     if 0 in defect_values and unmasked_sound:
         raise ValueError("with 0 in defect_values a picture without a mask would be all defect; give every picture a mask, and not unmasked_sound.")
     pairs = find_pairs(source, unmasked_sound)
-    sizes, values, brightest = {}, {}, 0
-    for key, image, mask in read(pairs, scale):  # all of them, before anything is written
+    sizes, values = {}, {}
+    for key, _, mask in read(pairs, white):  # all of them, before anything is written
         sizes[key], values[key] = mask.shape, np.unique(mask).tolist()
-        brightest = max(brightest, int(image.max()))
-    if brightest < format.DARK and white != format.WHITE:
-        raise ValueError(
-            f"{source / 'images'} holds no brighter pixel than {brightest} of 255; give white, the value of white in 16-bit grey "
-            f"pictures (4095 for a camera of 12 bits), or {format.WHITE} to take them as they are."
-        )
     defects = choose_defects({pairs[key][1]: found for key, found in values.items()}, defect_values, threshold)
     if not defects:
         raise ValueError(f"{source / 'masks'} marks no defect at all; see what values the masks hold.")
@@ -70,7 +64,7 @@ def prepare(
         raise ValueError(f"{source / 'images'} holds pictures that are named like tiles of others; rename them.")
 
     def samples() -> Iterator[tuple[str, Image.Image, Image.Image]]:
-        for key, image, mask in read(pairs, scale):
+        for key, image, mask in read(pairs, white):
             image, mask = (grown(array, size) for array in (image, 255 * np.isin(mask, defects).astype(np.uint8)))
             for name, (row, column) in tiles[key].items():
                 window = np.s_[row : row + size[0], column : column + size[1]]
@@ -129,7 +123,7 @@ def by_name(folder: Path) -> dict[str, Path]:
     return named
 
 
-def read(pairs: dict[str, tuple[Path, Path | None]], white: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def read(pairs: dict[str, tuple[Path, Path | None]], white: int | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Id, image, uint8 (H, W) or (H, W, 3), and the values of its mask, (H, W), one picture at a time."""
     for key, (image_path, mask_path) in pairs.items():
         image = np.asarray(format.eight_bits(format.open_picture(image_path), image_path, white))

@@ -17,12 +17,13 @@ FAR = 1e6  # pixels: no corner is meant to be further from the picture, and NaN 
 Drawing = tuple[str, tuple[int, int], list[np.ndarray]]  # picture's name, its width and height, corners (N, 2) of each polygon
 
 
-def samples(source: Path, pictures: Path) -> Iterator[tuple[str, Image.Image, Image.Image]]:
+def samples(source: Path, pictures: Path, white: int | None = None) -> Iterator[tuple[str, Image.Image, Image.Image]]:
     """Id, image and mask of each picture that was annotated, for ``format.write``.
 
     Args:
         source: one COCO file, or a folder of labelme's files, one a picture.
         pictures: the folder of the pictures.
+        white: see ``format.eight_bits``.
 
     Raises:
         FileNotFoundError: a file or picture is missing, or the folder holds no JSON.
@@ -39,7 +40,7 @@ def samples(source: Path, pictures: Path) -> Iterator[tuple[str, Image.Image, Im
             if other := drawn.get(key.casefold()):
                 raise ValueError(f"{path} annotates {name}, but {other} would have the same name in the data set; keep one.")
             drawn[key.casefold()] = name
-            image = format.eight_bits(format.open_picture(pictures / name), pictures / name)
+            image = format.eight_bits(format.open_picture(pictures / name), pictures / name, white)
             if image.size != size:
                 raise ValueError(
                     f"{path} says that {name} is {size[0]}x{size[1]}, but it is {image.width}x{image.height}; bring that picture."

@@ -1,6 +1,7 @@
 """The console script, called as a function; once as the installed script."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -126,6 +127,44 @@ def test_a_folder_that_cannot_be_written(place, pictures, capsys):
     assert re.fullmatch(r".*file\S* cannot be written to \(.*\); give another --out.\n", capsys.readouterr().err)
 
 
+def test_two_links_to_one_picture_are_two_and_one_that_leads_nowhere_is_said(pictures, capsys):
+    folder = pictures.parent / "links"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.png").symlink_to(pictures / "whole 10.png")
+    (folder / "c.png").symlink_to(pictures / "gone.png")
+    assert main(["predict", str(folder), "--out", str(pictures.parent / "out"), *SMALL]) == 1
+    printed, said = capsys.readouterr()
+    assert [Path(json.loads(line)["file"]).name for line in printed.splitlines()] == ["a.png", "b.png"]
+    assert said.startswith(f"{folder / 'c.png'} is missing") and len(said.splitlines()) == 1
+
+
+def test_a_damaged_picture_takes_no_name_from_a_good_one(pictures, capsys):
+    (pictures / "whole 10.jpg").write_bytes(b"cut")
+    each = [str(pictures / f"whole 10.{ending}") for ending in ("jpg", "png")]
+    assert main(["predict", *each, "--out", str(pictures.parent / "out"), *SMALL]) == 1
+    printed, said = capsys.readouterr()
+    assert [json.loads(line)["file"] for line in printed.splitlines()] == each[1:] and said.startswith(each[0])
+
+
+def test_a_smaller_threshold_marks_more(steel, network):
+    image = np.repeat(steel[..., None], 3, axis=2)
+    expected = logits(network, image)
+    for threshold in (0.02, 0.5, 0.9):
+        mask = Segmenter("neu-inclusion", threads=1, threshold=threshold)(image)
+        cut = math.log(threshold / (1 - threshold))
+        assert not ((expected > cut) != mask)[np.abs(expected - cut) > 1e-3].any()
+
+
+def test_an_export_that_cannot_be_written_leaves_what_was_there(tmp_path, capsys):
+    (tmp_path / "anet.bin").mkdir()
+    (tmp_path / "anet.xml").write_text("as before")
+    assert main(["export", "--format", "openvino", "--size", "32", "--out", str(tmp_path / "anet.xml")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"{tmp_path / 'anet.xml'} and the .bin beside it cannot be written") and len(said.splitlines()) == 1
+    assert (tmp_path / "anet.xml").read_text() == "as before" and len(list(tmp_path.iterdir())) == 2
+
+
 def test_the_short_name_of_weights_is_that_of_their_card():
     for card in (records.RESULTS / "weights").glob("*.md"):
         name = re.search("--weights ([^ ]+) --out", card.read_text()).group(1)
@@ -147,7 +186,7 @@ def test_weights_that_are_none(tmp_path, capsys):
         tmp_path / "cut.xml": ".*cut.xml and the .bin beside it are not a whole model of OpenVINO; export the network again.",
         tmp_path / "short.xml": ".*short.xml and the .bin beside it are not a whole model of OpenVINO; export the network again.",
         tmp_path / "sum.xml": ".*sum.xml is not of a network from a picture to a mask; give a file that anet export wrote.",
-        "bolts": "there are no weights for 'bolts'; known: .*neu-inclusion, .*; or give the path of a .safetensors file.",
+        "bolts": "there are no weights for 'bolts'; known: .*neu-inclusion, .*; or give the path of a .safetensors file, or of an .xml that anet export wrote.",
         "neu-inclusion:B-Net": "there are no weights for 'neu-inclusion:B-Net'; known: .*neu-inclusion:A-Net-light.wide.jump, .*",
         tmp_path / "gone.safetensors": ".*gone.safetensors does not exist; .*",
         tmp_path / "cut.safetensors": ".*cut.safetensors is not a whole safetensors file .*",
@@ -161,6 +200,7 @@ def test_weights_that_are_none(tmp_path, capsys):
 @pytest.mark.parametrize("option, value, said", [
     ("--precision", "int3", "this CPU does not compute in 'int3'; choose from f32.*"),
     ("--tile", "100", "tiles of 100 that share 50 pixels are impossible; .*"),
+    ("--threshold", "1", "the threshold 1 is no probability between 0 and 1; .*"),
     ("--overlap", "224", "tiles of 224 that share 224 pixels are impossible; .*"),  # the side that it was trained on
 ])
 def test_impossible_settings(option, value, said, pictures, capsys):
@@ -331,6 +371,9 @@ def test_trained_weights_are_found_again(squares, tmp_path, capsys, monkeypatch)
     assert main(["train", "--dataset", str(squares), "--protocol", "short", "--results", str(tmp_path / "results")]) == 0
     said = re.search(r"^IoU \d+\.\d\d % on 2 test images; weights in (.*)$", capsys.readouterr().out, re.MULTILINE)
     assert weights.load(Path(said[1])) and (tmp_path / "results" / "runs" / f"{Path(said[1]).stem}.json").is_file()
+    Path(said[1]).rename(tmp_path / "moved")
+    assert main(["train", "--dataset", str(squares), "--protocol", "short", "--results", str(tmp_path / "results")]) == 0
+    assert f"its weights {said[1]} are not at hand" in capsys.readouterr().out
     reader, writer = os.pipe()
     os.close(reader)  # as "| head" does when it has had enough: quiet, too
     with monkeypatch.context() as patch, os.fdopen(writer, "w", buffering=1) as closed:

@@ -292,7 +292,7 @@ def test_pictures_of_two_sizes_are_refused(squares):
     for kind in ("images", "masks"):
         change(squares / kind / "square 1.png", np.zeros((32, 32), np.uint8))
     format.index(squares, test=2)
-    with pytest.raises(ValueError, match="resize or tile"):
+    with pytest.raises(ValueError, match="bring all to one size"):
         dataset.load(squares, "train"), dataset.load(squares, "test")
 
 

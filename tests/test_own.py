@@ -205,8 +205,11 @@ def test_sixteen_bits_keep_the_scale_of_the_whole_set(tmp_path):
     drawn = put_plain(tmp_path / "source")
     for name, (image, mask) in drawn.items():
         put(tmp_path / "source", name, image.astype(np.uint16) * 16, mask)
-    with pytest.raises(ValueError, match=r"images holds no brighter pixel than 16 of 255; give white, .* \(4095"):
+    put(tmp_path / "source", "bright", *picture())  # of 8 bits, which hides none of the others
+    with pytest.raises(ValueError, match="has 16 bits and no brighter pixel than 16 of 255; give white, 4095 for"):
         own.prepare(tmp_path / "source", tmp_path / "set")
+    (tmp_path / "source" / "images" / "bright.png").unlink()
+    (tmp_path / "source" / "masks" / "bright.png").unlink()
     folder = own.prepare(tmp_path / "source", tmp_path / "set", white=4095)
     white = json.loads((folder / own.NOTE).read_text())["white"]
     for name, (image, _, _) in load_all(folder).items():
@@ -309,13 +312,17 @@ def test_one_papermill_call_ends_with_a_mask_for_a_picture_never_seen(tmp_path):
         put(tmp_path / "source", f"part {i}", np.where(mask, image // 8, image // 2 + 128).astype(np.uint16) * 16, mask, ".tif")
     new = Image.fromarray(np.full((50, 90), 2000, np.uint16))
     new.save(tmp_path / "new part.tif")
-    done = subprocess.run(
-        [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "your_data.ipynb"), str(tmp_path / "out.ipynb"), "-y",
-         f"{{source: {tmp_path / 'source'}, name: parts, options: {{white: 4095}}, picture: {tmp_path / 'new part.tif'}, "
-         f"export: openvino, results: {tmp_path / 'results'}}}"],
-        capture_output=True, text=True, cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "ANET_DATA": str(tmp_path / "data")},
-    )
+
+    def call(options):
+        return subprocess.run(
+            [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "your_data.ipynb"), str(tmp_path / "out.ipynb"), "-y",
+             f"{{source: {tmp_path / 'source'}, name: parts, options: {options}, picture: {tmp_path / 'new part.tif'}, "
+             f"export: openvino, results: {tmp_path / 'results'}}}"],
+            capture_output=True, text=True, cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "ANET_DATA": str(tmp_path / "data")},
+        )
+
+    done = call("{white: 4095}")
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(dataset.read_manifest(tmp_path / "data" / "parts")) == 8
     exported = {path.suffix for path in (tmp_path / "results" / "weights").iterdir()}
@@ -326,3 +333,5 @@ def test_one_papermill_call_ends_with_a_mask_for_a_picture_never_seen(tmp_path):
     assert Image.open(mask).size == new.size
     segmenter = Segmenter(trained.with_suffix(".xml"), threads=1)  # which anet predict uses
     assert (segmenter.tile, segmenter.white) == (64, 4095)
+    again = call("{white: 4095, tile: 32}")  # the set that is there has another
+    assert again.returncode and "was made by tile 512; give another name, or delete it" in again.stderr

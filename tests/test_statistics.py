@@ -44,6 +44,11 @@ def test_surfaces_are_drawn_also_where_a_split_by_chance_left_them_out_of_the_re
     assert by_chance == together != alone and len(set(groups.values())) < len(groups)
 
 
+def test_a_set_of_one_s_own_may_be_called_random():
+    record = run([[3, 1, 0], [2, 2, 0]]) | {"dataset": "bolts-random"}
+    assert bootstrap([record]).shape == bootstrap([record | {"dataset": "bolts"}]).shape
+
+
 def test_pictures_of_one_surface_count_once():
     """Each picture twice in its group: twice the pictures tell nothing more, and every draw is the same."""
     counts = drawn(np.random.default_rng(0))
@@ -96,6 +101,12 @@ def test_more_runs_narrow_the_interval_and_runs_that_differ_widen_it():
 def test_more_seeds_of_one_split_tell_no_more_of_its_surfaces():
     counts = drawn(np.random.default_rng(7))
     assert width([run(counts, seed=k) for k in range(6)]) == pytest.approx(width([run(counts)]))
+
+
+def test_splits_are_drawn_apart():
+    counts = drawn(np.random.default_rng(7))
+    draws = [bootstrap([run(counts, split_seed=k)]) for k in (0, 0, 1)]
+    assert np.array_equal(draws[0], draws[1]) and abs(np.corrcoef(draws[0], draws[2])[0, 1]) < 0.1  # ten standard errors
 
 
 def test_only_runs_of_the_same_split_and_seed_are_compared():

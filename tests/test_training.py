@@ -10,16 +10,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from anet_core import build, predict, records, weights
+from anet_core import build, predict, records, step, weights
 from anet_core.command import main
-from anet_core.dataset import load
+from anet_core.dataset import Samples, load
 from anet_core.fast_backward import fast_backward
+from anet_core.loss import segmentation_loss
+from anet_core.prediction import normalise
 from anet_core.protocol import PRINTED, PROTOCOLS, QUICK, TUNED, protocol
-from anet_core.run import run
-from anet_core.step import batch_indices, draw_poses, posed
-from anet_core.training import evaluate, train
+from anet_core.run import hold_back, run
+from anet_core.step import batch_indices, draw_poses, drawn, posed
+from anet_core.training import evaluate, to_tensors, train
+from data_prep import format
 
 from conftest import ROOT, draw
 
@@ -101,6 +105,41 @@ def test_a_seed_repeats_bit_for_bit_and_another_does_not(squares):
         train(network, samples, SHORT, seed, progress=False)
         weights.append(torch.cat([p.flatten() for p in network.parameters()]))
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_training_is_gradient_descent_with_momentum_and_weight_decay(squares):
+    """Written out: v becomes momentum * v + gradient + decay * w, then w becomes w - rate * v, at the rate of each iteration."""
+    samples, settings = load(squares, "train"), replace(TUNED, iterations=4, warmup_iterations=2, batch_size=4, weight_decay=0.1)
+    torch.manual_seed(0)
+    network = build("A-Net:none")
+    by_hand, velocity = copy.deepcopy(network).train(), {}
+    losses, _ = train(network, samples, settings, seed=3, bf16=False, progress=False)
+    images, masks = to_tensors(samples)
+    for t, expected in enumerate(losses):
+        image, mask = drawn(images, masks, *step.draw(t, 4, images, 3))
+        by_hand.zero_grad()
+        loss = segmentation_loss(by_hand(normalise(image)), mask, "image")
+        loss.backward()
+        assert loss.item() == pytest.approx(expected, rel=1e-4)
+        with torch.no_grad():
+            for name, w in by_hand.named_parameters():
+                velocity[name] = 0.9 * velocity.get(name, 0) + w.grad + 0.1 * w
+                w -= (0.05, 0.1 * 0.75**0.9, 0.1 * 0.5**0.9, 0.1 * 0.25**0.9)[t] * velocity[name]
+    for name, w in by_hand.named_parameters():
+        torch.testing.assert_close(network.get_parameter(name), w, rtol=1e-3, atol=1e-4)
+
+
+def test_another_seed_draws_other_poses_and_the_same_one_the_same():
+    images = torch.zeros(100, 3, 4, 4)
+    drawings = [step.draw(0, 32, images, seed) for seed in (0, 0, 1)]
+    assert drawings[0] == drawings[1] and all(a != b for a, b in zip(drawings[0], drawings[2]))
+
+
+def test_pictures_and_masks_are_padded_alike():
+    masks = np.random.default_rng(0).random((2, 40, 50)) < 0.5
+    images = np.repeat(255 * masks[..., None].astype(np.uint8), 3, axis=3)
+    padded, marked = to_tensors(Samples(("a", "b"), ("a", "b"), images, masks))
+    assert padded.shape[2:] == (64, 64) and torch.equal(padded / 255, marked.expand(-1, 3, -1, -1))
 
 
 def test_it_learns(squares):
@@ -246,6 +285,42 @@ def test_a_checkpoint_of_other_data_or_cut_short_is_refused(squares, tmp_path):
 def test_too_few_images_to_hold_back(squares, tmp_path):
     with pytest.raises(ValueError, match="6 training images are too few to hold 50"):
         run("A-Net", squares, SHORT, results=tmp_path, held_back=True, progress=False)
+
+
+def test_what_is_held_back_is_not_trained_on():
+    names = tuple(f"{i:02}" for i in range(70))
+    masks = np.zeros((70, 32, 32), bool)
+    masks[::2, 0] = True
+    rest, held = hold_back(Samples(names, names, np.zeros((70, 32, 32, 3), np.uint8), masks))
+    assert len(held.ids) == 50 and sorted(rest.ids + held.ids) == list(names)
+
+
+def test_a_record_is_of_its_weights_on_the_test_pictures(squares, tmp_path):
+    record = run("A-Net", squares, SHORT, results=tmp_path, progress=False)
+    test = load(squares, "test")
+    network = weights.load(tmp_path / "weights" / f"{records.name_of(record)}.safetensors")
+    marked = predict(network, test.images)
+    expected = [[(a & b).sum(), (~a & b).sum(), (a & ~b).sum()] for a, b in zip(marked, test.masks)]
+    assert record["confusion_images"] == {name: list(map(int, counts)) for name, counts in zip(test.ids, expected)}
+
+
+def test_a_seed_is_also_that_of_the_first_weights(squares, tmp_path):
+    still = replace(SHORT, iterations=1, learning_rate=0.0)
+    record = run("A-Net", squares, still, seed=5, results=tmp_path, progress=False)
+    torch.manual_seed(5)
+    first = build("A-Net")
+    kept = weights.load(tmp_path / "weights" / f"{records.name_of(record)}.safetensors")
+    assert all(torch.equal(w, kept.get_parameter(name)) for name, w in first.named_parameters())
+
+
+def test_a_set_without_a_defect_to_test_on_is_refused(squares, tmp_path):
+    tested = [row["id"] for row in format.read_manifest(squares) if row["split"] == "test"]
+    for name in tested:
+        path = squares / "masks" / f"{name}.png"
+        Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
+    format.index(squares)
+    with pytest.raises(ValueError, match="no picture of .*squares to test on shows a defect"):
+        run("A-Net", squares, SHORT, results=tmp_path, progress=False)
 
 
 def test_a_recorded_run_is_read_and_not_run_again(squares, tmp_path):
