@@ -1,5 +1,7 @@
 """One tester for the fourteen networks, A-Net and what extends them."""
 
+from collections import Counter
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -45,6 +47,17 @@ def test_counts_are_exact(name):
         network = build(name)
     counted = complexity.parameters(network), complexity.true_macs(network, 224), complexity.true_macs(network, 512)
     assert counted == CLEAN[name]
+
+
+@pytest.mark.parametrize("name, expected", [
+    ("PSPNet", {2: 5, 4: 2}), ("DeepLabV3+", {2: 1, 4: 1, 8: 1, 6: 1, 12: 1, 18: 1}), ("ENet", {2: 2, 4: 2, 8: 2, 16: 2}),
+    ("ERFNet", {2: 4, 4: 4, 8: 4, 16: 4}), ("ESNet", {2: 6, 5: 6, 9: 6}),
+])
+def test_dilations_are_those_of_the_networks_papers(name, expected):
+    """How many convolutions have which: neither a count of parameters nor a shape tells them apart."""
+    with torch.device("meta"):
+        found = Counter(max(m.dilation) for m in build(name).modules() if isinstance(m, nn.Conv2d) and max(m.dilation) > 1)
+    assert found == expected
 
 
 @pytest.mark.parametrize("size", [(224, 224), (512, 512), (96, 64)], ids=str)
