@@ -11,7 +11,7 @@ DEMO := book/extra/demo/built/about.js
 DEMO_WEIGHTS := results/weights/neu-inclusion--A-Net--tuned--split0--seed0.safetensors
 STRICT := -W -n --keep-going --all
 PROFILE ?= local
-BESIDE_SITE := $(addprefix tests/test_,site.py peers.py)
+BESIDE_SITE := $(addprefix tests/test_,site.py peers.py training.py campaign.py own.py)
 
 .PHONY: book pages site demo serve pdf resume bench test test-site test-rest clean
 
@@ -55,10 +55,10 @@ test: .venv/installed  ## tests, checked notebook cells, strict build of the boo
 test-site:
 	$(MAKE) --no-print-directory site
 	pytest -q $(BESIDE_SITE)
-	pytest -q --nbval notebooks/
 
 test-rest:
 	pytest -q $(addprefix --ignore=,$(BESIDE_SITE))
+	pytest -q --nbval notebooks/
 
 clean:  ## remove what is built and the records of quick runs
 	rm -rf book/_build results/*/*--quick--*
