@@ -118,7 +118,7 @@ PRINTED_BUILDS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 def printed_build(name: str) -> nn.Module:
-    """The build of a network whose parameters and paper's count are the printed ones (on the current device)."""
+    """The build of a network whose parameters and paper's count are the printed ones, or nearest to them where none was found (on the current device)."""
     network = build(name)
     return PRINTED_BUILDS[name](network) if name in PRINTED_BUILDS else network
 

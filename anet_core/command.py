@@ -100,14 +100,10 @@ def save(image, path: Path) -> None:
     """Write a picture as PNG, whole or not at all."""
     from PIL import Image
 
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    from anet_core.whole import whole
+
+    with whole(path) as temporary:
         Image.fromarray(image).save(temporary, "PNG", compress_level=3)  # of a picture in half the time of 6, a twentieth larger
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(f"{path} cannot be written ({error.strerror or error}); make place for it, or give another --out.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def require_folder(folder: Path) -> None:

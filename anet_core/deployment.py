@@ -21,6 +21,7 @@ from anet_core.peers.enet import ENet
 from anet_core.prediction import HALF
 from anet_core.quarter import QuarterNet
 from anet_core.rewrites import optimise
+from anet_core.whole import whole
 
 __all__ = [
     "PRECISIONS", "compile_for_cpu", "fastest", "from_picture", "native_precisions", "optimise", "place", "quantise", "read",
@@ -128,7 +129,7 @@ def write(model: ov.Model, path: Path) -> None:
             for suffix in (".bin", ".xml"):
                 os.replace((Path(folder) / path.name).with_suffix(suffix), path.with_suffix(suffix))
     except (RuntimeError, OSError) as error:
-        raise OSError(f"{path} and the .bin beside it cannot be written ({' '.join(str(error).split())}); make place for them, or give another --out.") from None
+        raise OSError(f"{path} and the .bin beside it cannot be written ({' '.join(str(error).split())}); make place for them, or write elsewhere.") from None
 
 
 def resized(model: ov.Model, size: tuple[int, int]) -> ov.Model:
@@ -155,14 +156,8 @@ def to_onnx(model: nn.Module, size: int | tuple[int, int] | None, path: Path) ->
     # The exporter notes in each node where in whose folder it was called; that is nobody's business, and a quarter of the file.
     for part in (*file.graph.node, *file.graph.value_info, *file.graph.input, *file.graph.output, file.graph, file):
         del part.metadata_props[:]
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with whole(Path(path)) as temporary:
         temporary.write_bytes(file.SerializeToString())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"{path} cannot be written ({error.strerror}); make place for it, or give another --out.") from None
 
 
 def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) -> ov.Model:

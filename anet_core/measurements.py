@@ -1,4 +1,4 @@
-"""The tables that ``workflow/deployment.py`` and ``workflow/training_speed.py`` measure: results/deployment/MACHINE--TABLE.csv."""
+"""The tables that ``workflow/deployment.py`` and ``workflow/training_speed.py`` measure, results/deployment/MACHINE--TABLE.csv, and those of ``workflow/gpu_speed.py``."""
 
 from pathlib import Path
 

@@ -1,9 +1,10 @@
 """One run is one JSON file in results/runs/ (its keys are described in results/README.md)."""
 
 import json
-import os
 from math import isnan, nan
 from pathlib import Path
+
+from anet_core.whole import whole
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
@@ -37,16 +38,13 @@ def write(record: dict, path: Path) -> None:
 
     Raises:
         ValueError: a key is missing, unknown or of another type.
+        OSError: see ``whole``.
     """
     check(record, path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        losses = [None if isnan(loss) else loss for loss in record["losses"]]  # JSON has no NaN
+    losses = [None if isnan(loss) else loss for loss in record["losses"]]  # JSON has no NaN
+    with whole(path) as temporary:
         temporary.write_text(json.dumps(record | {"losses": losses}, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read(path: Path) -> dict:

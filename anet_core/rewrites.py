@@ -21,7 +21,7 @@ LANES = 16
 
 
 def optimise(model: nn.Module) -> nn.Module:
-    """A copy of a trained A-Net, or of a row of its ablation, with the same logits up to rounding, faster once exported.
+    """A copy of a trained A-Net, of a row of its ablation or of QuarterNet, with the same logits up to rounding, faster once exported.
 
     Other networks have no such rewrites and come back as they are.
     """

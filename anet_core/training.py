@@ -74,9 +74,9 @@ def train(
     for t in range(len(losses), protocol.iterations):
         losses.append(take_step(t))
         seconds = time.perf_counter() - started
-        if math.isnan(losses[-1]):  # then no weight is a number, and no later loss can be one
+        if not math.isfinite(losses[-1]):  # then no weight is a number, and no later loss can be one
             print(end="\n" if progress else "", flush=True)
-            return losses + [math.nan] * (protocol.iterations - len(losses)), seconds
+            return losses[:t] + [math.nan] * (protocol.iterations - t), seconds
         late = checkpoint and deadline and time.monotonic() > deadline
         if checkpoint and (late or (t + 1) % CHECKPOINT_EVERY[device] == 0):
             save_checkpoint(checkpoint, identity, model, optimizer, losses, seconds)

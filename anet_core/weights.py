@@ -1,7 +1,6 @@
 """Trained weights as safetensors files: no pickle, and inside them the network's name and what pictures it was trained on."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from anet_core.registry import build, names
+from anet_core.whole import whole
 
 PICTURES = ("size", "white")  # what is to be known of the pictures that a network was trained on before it is given others
 
@@ -24,9 +24,8 @@ def save(model: nn.Module, name: str, path: Path, pictures: dict | None = None) 
     about = {key: json.dumps(pictures[key]) for key in PICTURES if pictures and key in pictures}
     data = safetensors.save({key: value.contiguous() for key, value in model.state_dict().items()}, {"model": name, **about})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(in_order(data))
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        temporary.write_bytes(in_order(data))
 
 
 def in_order(data: bytes) -> bytes:

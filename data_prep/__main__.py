@@ -1,12 +1,13 @@
 """Making data sets in the project's format: get the pictures, make a set of them, check it."""
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from data_prep import catalogue, format
-from data_prep.own import TILE, prepare
+from data_prep.own import NOTE, TILE, prepare
 from data_prep.sources import SOURCES
 
 
@@ -43,7 +44,8 @@ def polygons(options: argparse.Namespace) -> int:
     from data_prep import polygons
 
     folder = (options.out or catalogue.data_root()) / options.name
-    format.write(folder, polygons.samples(options.source, options.pictures, options.white), options.test, options.split_seed)
+    notes = {NOTE: json.dumps({"white": options.white}) + "\n"}  # by which further pictures are read
+    format.write(folder, polygons.samples(options.source, options.pictures, options.white), options.test, options.split_seed, notes=notes)
     print(folder)
     return 0
 

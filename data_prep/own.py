@@ -83,7 +83,7 @@ def prepare(
 
 
 def settings(folder: Path) -> dict:
-    """What ``prepare`` wrote of a data set; {} of one that was made in another way. ValueError where the file is damaged."""
+    """What was noted of a data set when it was made, by ``prepare`` or, its "white" alone, of polygons; {} where nothing was. ValueError where the file is damaged."""
     path = folder / NOTE
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 
 from anet_core import claims, records, statistics, structure
 from anet_core.claims.comparisons import CONFIRMED, CONTRADICTS, EXACT, NEAR, NOT_RUN, OTHER_MASKS, REFUTED, UNDECIDED
-from anet_core.claims.evidence import Evidence
+from anet_core.claims.evidence import Evidence, interval
 from anet_core.claims.table import by_place, html
 from anet_core.paper import cells as paper_cells
 from anet_core.paper.cells import PLACES, Claim, cell_id, cells
@@ -293,3 +293,17 @@ def test_speeds_come_from_the_timings(tmp_path):
 def test_a_stage_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="Up of stage S5 on the way up"):
         structure.stage_value("up", "S5", "Up", "c_in")
+
+
+def test_a_best_balance_is_judged_against_what_is_printed_to_cost_less():
+    rows = claims.ledger().loc[["balance-neu", "balance-speed"]]
+    assert set(rows["verdict"]) == {REFUTED} and (rows["high"] < 0).all()
+    assert rows["reason"].tolist() == [
+        "not against ENet; cheaper as printed: ENet, TopFormer; by work done: TopFormer",
+        "not against ENet; cheaper as printed: ENet; timed in float32: ENet, TopFormer",
+    ]
+
+
+def test_of_several_rivals_the_intervals_hold_at_once():
+    values = pd.Series([0.5, *np.linspace(0, 1, 10_001)])
+    assert interval(values) == pytest.approx((0.5, 0.025, 0.975)) and interval(values, 5) == pytest.approx((0.5, 0.005, 0.995))

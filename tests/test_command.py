@@ -113,7 +113,7 @@ def test_what_fails_is_said_in_a_sentence_and_the_rest_is_done(pictures, capsys)
         f"{pictures / 'a.tif'} would be written to {out / 'a-mask.png'}, which holds another picture; .*.",
         f"{pictures / 'cut.png'} cannot be read as a picture .*.",
         f"{pictures / 'deep.tif'} would be written to {out / 'deep-mask.png'}, which holds another picture; .*.",
-        f"{out / 'whole 9-mask.png'} cannot be written .*; make place for it, or give another --out.",
+        f"{out / 'whole 9-mask.png'} cannot be written .*; make place for it, or write elsewhere.",
     ]
     assert len(said.splitlines()) == len(expected)
     assert all(re.fullmatch(pattern, line) for pattern, line in zip(expected, said.splitlines())), said

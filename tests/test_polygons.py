@@ -5,7 +5,8 @@ import pytest
 from matplotlib.path import Path as Outline
 from PIL import Image
 
-from data_prep import format, polygons
+from data_prep import format, own, polygons
+from data_prep.__main__ import main
 
 SQUARE = [[2, 3], [6, 3], [6, 8], [2, 8]]  # 4 x 5 pixels
 TRIANGLE = [[10, 10], [18, 10], [10, 18]]
@@ -139,3 +140,22 @@ def test_nothing_to_read(pictures, tmp_path):
         list(polygons.samples(pictures, pictures))
     with pytest.raises(FileNotFoundError, match="gone.json is missing"):
         list(polygons.samples(tmp_path / "gone.json", pictures))
+
+
+def test_the_command_keeps_white_and_draws_the_split_by_its_seed(tmp_path):
+    names = [f"p{i}.png" for i in range(8)]
+    for name in names:
+        save(tmp_path / "drawn", labelme(name), f"{name}.json")
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        Image.fromarray(np.full((20, 30), 2000, np.uint16)).save(tmp_path / "pictures" / name)
+
+    def made(name, *options):
+        call = ["polygons", str(tmp_path / "drawn"), str(tmp_path / "pictures"), "--name", name, "--out", str(tmp_path), "--test", "3", *options]
+        return main(call), tmp_path / name
+
+    assert made("dark")[0] == 1 and not (tmp_path / "dark").exists()
+    code, folder = made("steel", "--white", "4000")
+    assert code == 0 and own.settings(folder) == {"white": 4000}
+    assert np.asarray(Image.open(folder / "images" / "p0.png")).max() == 128
+    sides = [[row["split"] for row in format.read_manifest(of)] for of in (folder, made("again", "--white", "4000", "--split-seed", "1")[1])]
+    assert sides[0] != sides[1]

@@ -103,6 +103,11 @@ def test_the_readme_says_how_the_others_stand_to_a_net_over_the_three_sets(runs)
     assert all(pairs) and printed("macs/224", "ENet") < printed("macs/224", "A-Net")
     lost = runs_by_network(records.read_all(ROOT / "results" / "runs"), NEU[0], "tuned", lost=True)
     assert set(lost) == {"FCN"} and not any("RefineNet" in of_set for of_set in runs)
+    classical = [name for name in PEERS if name not in ("RefineNet", *LIGHT)]
+    assert [[name for name in classical if name not in of_set] for of_set in runs] == [
+        ["FCN"], ["FCN", "PSPNet", "PGANet"], ["FCN", "PSPNet", "DeepLabV3+", "PGANet"],
+    ]
+    assert "FCN, PSPNet, DeepLabV3+ and PGANet on scratches, FCN, PSPNet and PGANet on patches" in readme()
 
 
 def test_the_readme_says_what_the_parts_bring(runs):

@@ -26,6 +26,7 @@ def test_a_network_stands_beside_what_the_paper_prints_and_what_was_not_run_is_e
     assert table.loc["UNet", "runs"] == 0 and table.loc["UNet", ["IoU", "low", "high", "less A-Net"]].isna().all()
     assert table.loc["ENet", "less A-Net"] == pytest.approx(table.loc["ENet", "IoU"] - table.loc["A-Net", "IoU"])
     assert (table["low"] <= table["IoU"]).sum() == (table["IoU"] <= table["high"]).sum() == 4
+    assert table.loc["ENet", "of pictures"] == runs["ENet"][0]["iou_image_mean"] != table.loc["ENet", "IoU"]
     assert table["effect"].notna().tolist() == [name == "ENet" for name in table.index] and table.loc["ENet", "effect"] < -0.8
     network = build("ENet")
     assert table.loc["ENet", "parameters (M)"] == complexity.parameters(network) / 1e6

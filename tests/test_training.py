@@ -163,6 +163,12 @@ def test_a_training_that_diverges_ends_there(squares, tmp_path, capsys):
     assert f"diverged: from iteration {where} on" in capsys.readouterr().err
 
 
+def test_a_loss_beyond_all_numbers_is_none_either(squares):
+    """JSON has no infinity, and the weights are no numbers one iteration later."""
+    losses, _ = train(nn.Conv2d(3, 1, 1), load(squares, "train"), replace(SHORT, learning_rate=1e38, warmup_iterations=0), 0, progress=False)
+    assert np.isfinite(losses[0]) and np.isnan(losses[1:]).all() and len(losses) == SHORT.iterations
+
+
 def test_sizes_that_are_no_multiples_of_32(tmp_path):
     folder = draw(tmp_path / "odd", width=70, height=50)
     torch.manual_seed(0)

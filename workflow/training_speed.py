@@ -38,7 +38,7 @@ SMOOTH = 5  # iterations
 def plain_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, masks: Tensor, protocol: Protocol, seed: int, t: int
 ) -> float:
-    """``step.step`` as a textbook has it: float32, the default memory format, torch's own PReLU."""
+    """``step.step`` as a textbook has it: float32, the default memory format, torch's own PReLU and norms."""
     image, mask = drawn(images, masks, *draw(t, protocol.batch_size, images, seed))
     for group in optimizer.param_groups:
         group["lr"] = protocol.learning_rate_at(t)
