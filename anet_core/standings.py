@@ -25,20 +25,23 @@ def runs_by_network(records: list[dict], dataset: str, protocol: str, lost: bool
     return found
 
 
+def comparable(runs: dict[str, list[dict]]) -> dict[str, list[dict]]:
+    """The runs by the splits and seeds that all networks have, because on another split every IoU is another; where they have none in common, each one's own."""
+    common = alike(runs)
+    return common if all(common.values()) else runs
+
+
 def standings(
     networks: list[str], dataset: str, runs: dict[str, list[dict]], reference: str = "A-Net", lost: Collection[str] = (),
 ) -> pd.DataFrame:
     """One row a network: its size, the printed IoU, ours with its 95 % interval, and how far it is from a reference.
 
-    ``IoU`` is the mean over ``runs`` of the pooled IoU in percent, ``of pictures`` that of the mean over pictures; what was not run is missing. The runs are those by the splits and
-    seeds that all these networks have, because on another split every IoU is another; where they have none in common, each one's own.
+    ``IoU`` is the mean over ``runs`` of the pooled IoU in percent, ``of pictures`` that of the mean over pictures; what was not run is missing. The runs are ``comparable`` ones.
     ``less <reference>`` is in points, paired on the same test images of the runs that both have, and ``effect`` the
     standardised size of that difference (``statistics.effect_size``). ``note`` says "diverged" of the networks that are ``lost``, those of
     which all runs did.
     """
-    runs = {name: runs[name] for name in (*networks, reference) if name in runs}
-    common = alike(runs)
-    runs, rows = common if all(common.values()) else runs, []
+    runs, rows = comparable({name: runs[name] for name in (*networks, reference) if name in runs}), []
     for name in networks:
         with torch.device("meta"):  # shapes are enough to count
             network = build(name)
@@ -87,6 +90,7 @@ def verdict_lines(table: pd.DataFrame, runs: dict[str, list[dict]]) -> list[str]
     Args:
         table: of ``standings`` with A-Net as its reference; runs: see ``runs_by_network``.
     """
+    runs = comparable({name: runs[name] for name in table.index if name in runs})
 
     def named(verdict: str, name: str) -> str:
         one = hinges(runs[name], runs["A-Net"]) if verdict in ("ahead", "behind") else []

@@ -3,7 +3,7 @@ import pytest
 
 from anet_core import build, complexity
 from anet_core.paper import printed_iou
-from anet_core.standings import distances, runs_by_network, standings, verdicts
+from anet_core.standings import comparable, distances, runs_by_network, standings, verdict_lines, verdicts
 
 from test_statistics import drawn, run
 
@@ -76,3 +76,19 @@ def test_only_runs_on_test_images_stand():
     diverged = tested | {"losses": [0.9, np.nan]}
     assert runs_by_network([tested, diverged], "toy", "tuned") == {"A-Net": [tested]}
     assert runs_by_network([tested, diverged], "toy", "tuned", lost=True) == {"A-Net": [diverged]}
+
+
+def test_verdicts_and_their_hinges_are_of_the_runs_of_the_table(runs):
+    """On the split that all have, one surface decides that ENet is behind; on another that only two have, none does."""
+    theirs = np.tile([70, 30, 10], (13, 1))
+    ours = theirs + np.array([[20, -20, 0]] * 4 + [[0, 0, 0]] * 9)
+    clear = theirs + np.array([[20, -20, 0]] * 13)
+    found = {
+        "A-Net": [run(ours), run(clear, split_seed=1)], "ENet": [run(of, model="ENet", split_seed=k) for k, of in ((0, theirs), (1, theirs))],
+        "ESNet": [run(ours, model="ESNet")],
+    }
+    assert {name: len(of_one) for name, of_one in comparable(found).items()} == dict.fromkeys(found, 1)
+    assert comparable(found | {"STDC": runs["STDC"]})["A-Net"] == found["A-Net"]  # nothing in common
+    table = standings(["A-Net", "ENet", "ESNet"], "neu-patches", found)
+    assert verdict_lines(table, found)[1] == "- behind: ENet (undecided without any one of 4 surfaces)"
+    assert verdict_lines(standings(["A-Net", "ENet"], "neu-patches", found), found)[1] == "- behind: ENet"
