@@ -115,8 +115,8 @@ def read(path: Path) -> ov.Model:
         raise ValueError(f"{path} and the .bin beside it are not a whole model of OpenVINO; export the network again.") from None
     shapes = [put.partial_shape for put in (*model.inputs, *model.outputs)]
     wanted = ov.PartialShape([1, -1, -1, 3]), ov.PartialShape([1, 1, -1, -1])
-    if len(shapes) != 2 or not all(map(ov.PartialShape.compatible, shapes, wanted)):
-        raise ValueError(f"{path} is not of a network from a picture to a mask; give a file that anet export wrote.")
+    if len(shapes) != 2 or not all(shape.is_static and shape.compatible(like) for shape, like in zip(shapes, wanted)):
+        raise ValueError(f"{path} is not of a network from a picture of one size to its mask; give a file that anet export wrote.")
     return model
 
 

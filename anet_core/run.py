@@ -54,6 +54,8 @@ def run(
     folder = Path(os.path.abspath(folder))  # a link keeps its own name, not that of what it leads to
     if split_seed and folder.name in catalogue.PROPOSED:
         raise ValueError(f"{folder.name} has masks that no person drew but in its own test images; run it on its own split, 0.")
+    if min(seed, split_seed) < 0:
+        raise ValueError(f"the seed is {min(seed, split_seed)}; give whole numbers from 0 on.")
     protocol = protocol.for_dataset(folder.name)
     name = records.run_name(model, folder.name, protocol.name, split_seed, seed)
     path = results / "runs" / f"{name}.json"

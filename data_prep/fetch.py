@@ -45,6 +45,8 @@ def fetch(name: str, out: Path, archives: Sequence[Path] = ()) -> Path:
     for archive in archives:
         if not archive.is_file():
             raise FileNotFoundError(f"{archive} is not a file; bring {source.bring} from {source.page}.")
+    if len({archive.stem for archive in archives}) < len(archives):
+        raise ValueError(f"two of the archives have one name but for its ending; rename one, or give only what {source.bring} is.")
     if archives:
         install(source, archives, folder)
         return folder

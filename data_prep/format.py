@@ -32,6 +32,7 @@ def write(
 
     Raises:
         FileExistsError: the folder exists.
+        OSError: it cannot be written.
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists already; delete it to make it again.")
@@ -49,8 +50,10 @@ def write(
             (temporary / name).write_text(text, encoding="utf-8")
         temporary.chmod(0o755)
         temporary.rename(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:  # a write that failed, as on a full disk
+            raise OSError(f"{folder} cannot be written ({error.strerror}); make place for it, or write elsewhere.") from None
         raise
 
 
@@ -111,6 +114,8 @@ def index(
             )
     else:
         seed = split_seed or 0
+        if seed < 0:
+            raise ValueError(f"the seed of the split is {seed}; give a whole number from 0 on.")
         rows = split(rows, possible_test(rows, seed, folder / "images") if test is None else test, seed)
     temporary = folder / "manifest.csv.tmp"
     with temporary.open("w", newline="", encoding="utf-8") as file:
@@ -152,8 +157,9 @@ def split(rows: list[dict], test: int, seed: int) -> list[dict]:
         groups.setdefault(row["group"], []).append(i)
     members = list(groups.values())
     order = [members[k] for k in np.random.default_rng(seed).permutation(len(members))]
-    defective = [group for group in order if any(float(rows[i]["defect_fraction"]) for i in group)]
-    sound = [group for group in order if group not in defective]
+    defective, sound = (
+        [group for group in order if any(float(rows[i]["defect_fraction"]) for i in group) == wanted] for wanted in (True, False)
+    )
     share, every = test - round(test * sum(map(len, sound)) / len(rows)), sum(map(len, defective))
     if len(defective) > 1 and share in (0, every) and 0 < test < len(rows):  # one side would have no defect
         ours, others = reach(defective)[0], reach(sound)[0]
@@ -250,7 +256,7 @@ def eight_bits(image: Image.Image, path: Path, white: int | None = None) -> Imag
         if white is None and scaled.max() < DARK:
             raise ValueError(
                 f"{path} has 16 bits and no brighter pixel than {scaled.max()} of 255; give white, 4095 for a camera of 12 bits, or {WHITE} "
-                "to take it as it is."
+                'to take it as it is; a data set is made of such pictures by "python -m data_prep own".'
             )
         return Image.fromarray(scaled)
     if image.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"):

@@ -14,6 +14,7 @@ from PIL import Image
 from data_prep import format
 
 TILE = 512
+LEAST = 32  # pixels, the side of a tile
 NOTE = "prepared.json"
 
 
@@ -46,8 +47,8 @@ def prepare(
         FileNotFoundError, FileExistsError, ValueError: one sentence that names the file; no folder is made.
     """
     source, out = Path(source), Path(out)
-    if tile < 32 or not 0 <= overlap < tile or (defect_values and threshold is not None):
-        raise ValueError("give a tile of 32 or more, less overlap, defect_values or threshold.")
+    if tile < LEAST or not 0 <= overlap < tile or (defect_values and threshold is not None):
+        raise ValueError(f"give a tile of {LEAST} or more, less overlap, defect_values or threshold.")
     if 0 in defect_values and unmasked_sound:
         raise ValueError("with 0 in defect_values a picture without a mask would be all defect; give every picture a mask, and not unmasked_sound.")
     pairs = find_pairs(source, unmasked_sound)
@@ -171,9 +172,10 @@ def common_size(sizes: dict[Path, tuple[int, int]], tile: int) -> tuple[int, int
     size = tuple(min(tile, max(sides)) for sides in zip(*sizes.values()))
     path, (height, width) = min(sizes.items(), key=lambda item: min(side / whole for side, whole in zip(item[1], size)))
     if 2 * height < size[0] or 2 * width < size[1]:
+        possible = 2 * min(map(min, sizes.values()))
         raise ValueError(
             f"{path} is {width}x{height}, less than half of the {size[1]}x{size[0]} that all pictures are brought to; "
-            f"give a tile of at most {2 * min(map(min, sizes.values()))}, or take out what is so small."
+            f"{f'give a tile of at most {possible}, or ' * (possible >= LEAST)}take out what is so small."
         )
     return size
 

@@ -176,6 +176,10 @@ def test_weights_that_are_none(tmp_path, capsys):
     save_file(load_file(whole), tmp_path / "stranger.safetensors", {"model": "B-Net"})
     number = openvino.opset13.parameter([1, 2], name="number")
     openvino.save_model(openvino.Model([openvino.opset13.add(number, np.ones((1, 2), np.float32))], [number]), tmp_path / "sum.xml")
+    picture = openvino.opset13.parameter([1, -1, -1, 3], name="picture")
+    planes = openvino.opset13.transpose(picture, np.array([0, 3, 1, 2]))
+    free = openvino.Model([openvino.opset13.reduce_sum(planes, np.array([1]), keep_dims=True)], [picture])
+    openvino.save_model(free, tmp_path / "free.xml")
     for name, xml, numbers in (("cut", slice(-100), slice(None)), ("short", slice(None), slice(0))):
         (tmp_path / f"{name}.xml").write_bytes((tmp_path / "sum.xml").read_bytes()[xml])
         (tmp_path / f"{name}.bin").write_bytes((tmp_path / "sum.bin").read_bytes()[numbers])
@@ -183,7 +187,8 @@ def test_weights_that_are_none(tmp_path, capsys):
         tmp_path / "gone.xml": ".*gone.xml does not exist; export the network again, and keep .xml and .bin together.",
         tmp_path / "cut.xml": ".*cut.xml and the .bin beside it are not a whole model of OpenVINO; export the network again.",
         tmp_path / "short.xml": ".*short.xml and the .bin beside it are not a whole model of OpenVINO; export the network again.",
-        tmp_path / "sum.xml": ".*sum.xml is not of a network from a picture to a mask; give a file that anet export wrote.",
+        tmp_path / "sum.xml": ".*sum.xml is not of a network from a picture of one size to its mask; give a file that anet export wrote.",
+        tmp_path / "free.xml": ".*free.xml is not of a network from a picture of one size to its mask; give a file that anet export wrote.",
         "bolts": "there are no weights for 'bolts'; known: .*neu-inclusion, .*; or give the path of a .safetensors file, or of an .xml that anet export wrote.",
         "neu-inclusion:B-Net": "there are no weights for 'neu-inclusion:B-Net'; known: .*neu-inclusion:A-Net-light.wide.jump, .*",
         tmp_path / "gone.safetensors": ".*gone.safetensors does not exist; .*",

@@ -133,6 +133,26 @@ def test_a_failure_leaves_nothing_behind(source, tmp_path):
     assert list((tmp_path / "data").iterdir()) == []
 
 
+FULL = """
+import resource, sys
+from data_prep.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+sys.exit(main(["make", "synthetic", "--out", sys.argv[1]]))
+"""
+
+
+def test_a_full_disk_is_one_sentence_that_names_the_data_set(tmp_path):
+    """The system lets the process write no file beyond 100 bytes."""
+    process = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert process.returncode == 1 and list(tmp_path.iterdir()) == []
+    assert process.stderr == f"{tmp_path / 'synthetic'} cannot be written (File too large); make place for it, or write elsewhere.\n"
+
+
+def test_a_split_seed_below_0_is_refused(squares):
+    with pytest.raises(ValueError, match="the seed of the split is -1; give a whole number from 0 on"):
+        format.index(squares, split_seed=-1)
+
+
 def test_locate(tmp_path, monkeypatch, squares):
     monkeypatch.setenv("ANET_DATA", str(tmp_path / "nowhere"))
     assert (locate("synthetic") / "manifest.csv").is_file()

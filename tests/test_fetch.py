@@ -206,6 +206,8 @@ def test_other_pictures_are_refused(tiny, tmp_path):
     assert os.listdir(tmp_path / "data") == []
     with pytest.raises(FileNotFoundError, match="none.zip is not a file; bring tiny.zip"):
         fetch("tiny", tmp_path / "data", [tmp_path / "none.zip"])
+    with pytest.raises(ValueError, match="two of the archives have one name but for its ending; rename one, or give only what tiny.zip is."):
+        fetch("tiny", tmp_path / "data", [pack(tmp_path / "a.zip"), pack(tmp_path / "a.tar")])
     with pytest.raises(ValueError, match="unknown data set 'rust'; known: sd-saliency-900, neu-det, magnetic-tile, dagm"):
         fetch("rust", tmp_path / "data")
 

@@ -187,6 +187,9 @@ def test_pictures_up_to_a_tile_stay_whole_and_smaller_ones_are_padded(tmp_path):
     with pytest.raises(ValueError, match="thin.png is 500x20, less than half of the 500x60 .* tile of at most 40"):
         own.prepare(tmp_path / "source", tmp_path / "other")
     own.prepare(tmp_path / "source", tmp_path / "other", tile=40)
+    put(tmp_path / "source", "line", *picture(15, 500))  # no tile is as small as that
+    with pytest.raises(ValueError, match="line.png is 500x15, less than half of the 500x60 that all pictures are brought to; take out what is so small."):
+        own.prepare(tmp_path / "source", tmp_path / "third")
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
