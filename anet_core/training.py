@@ -29,10 +29,9 @@ class TimeUp(Exception):
 
 def train(
     model: nn.Module, samples: Samples, protocol: Protocol, seed: int, *,
-    checkpoint: Path | None = None, device: str = "cpu", bf16: bool | None = None, progress: bool = True,
-    deadline: float | None = None,
+    checkpoint: Path | None = None, device: str = "cpu", progress: bool = True, deadline: float | None = None,
 ) -> tuple[list[float], float]:
-    """Train a network in place by a protocol.
+    """Train a network in place by a protocol, with convolutions in bfloat16 where the processor multiplies it.
 
     Iteration t draws its images, their rotations and flips and the dropout from (seed, t) alone, so a
     run that was killed resumes from its checkpoint to the same weights: bit for bit on a CPU, while on CUDA some
@@ -44,7 +43,6 @@ def train(
         samples: the training images; sizes other than multiples of 32 are padded by reflection.
         checkpoint: file to resume from if it exists and to write every so many iterations; removed by the
             caller once the result is safe. At a constant rate it may be one of a shorter run.
-        bf16: compute convolutions in bfloat16; None for where the processor has it.
         deadline: a moment of ``time.monotonic``, with a checkpoint: after it TimeUp is raised.
 
     Returns:
@@ -54,7 +52,7 @@ def train(
         TimeUp: the deadline has come.
         ValueError: a checkpoint that is damaged or of another run, or network and images that do not fit into the GPU's memory.
     """
-    bf16 = has_bf16(device) if bf16 is None else bf16
+    bf16 = has_bf16(device)
     images, masks = to_tensors(samples)
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = optimizer_of(model, protocol)

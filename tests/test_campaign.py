@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -107,6 +109,24 @@ def test_a_worker_holds_its_cell_until_it_dies(toy, capsys):
         assert free and worker.wait() == -signal.SIGKILL
         assert campaign.state(CELL, toy) == "running"
     assert campaign.state(CELL, toy) == "missing"
+
+
+def test_a_worker_that_waits_takes_the_record_that_another_writes(one_record, capsys):
+    path = campaign.record_path(CELL, one_record)
+    text = path.read_text()
+    path.unlink()
+    begun = threading.Event()
+
+    def work():
+        with campaign.claim(CELL.name, one_record):
+            begun.set()
+            time.sleep(1.5)  # longer than who does not wait would look
+            path.write_text(text)
+
+    threading.Thread(target=work).start()
+    begun.wait()
+    assert call("run", "--wait", "--only", CELL.name, results=one_record) == 0
+    assert path.read_text() == text and capsys.readouterr().out == f"{CELL.name}\n"
 
 
 @pytest.fixture
@@ -244,10 +264,13 @@ def test_what_another_worker_is_writing_is_not_called_cut_short(one_record, caps
 
 def test_export_and_import(one_record, tmp_path, capsys):
     archive, elsewhere = tmp_path / "runs.tar", tmp_path / "elsewhere"
+    trained = Path("weights", f"{CELL.name}.safetensors")
+    (one_record / "weights").mkdir()
+    (one_record / trained).write_bytes(b"numbers")
     assert call("export", str(archive), results=one_record) == 0
     assert call("import", str(archive), results=elsewhere) == 0
     ours, theirs = (campaign.record_path(CELL, folder) for folder in (one_record, elsewhere))
-    assert records.read(theirs) == records.read(ours)
+    assert records.read(theirs) == records.read(ours) and (elsewhere / trained).read_bytes() == b"numbers"
     assert call("import", str(archive), results=elsewhere) == 0
     assert "1 records added, 0 refused" in (out := capsys.readouterr().out) and "0 records added, 0 refused" in out
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from anet_core import build, predict, records, step, weights
+from anet_core import build, predict, records, step, training, weights
 from anet_core.command import main
 from anet_core.dataset import Samples, load
 from anet_core.fast_backward import fast_backward
@@ -107,13 +107,14 @@ def test_a_seed_repeats_bit_for_bit_and_another_does_not(squares):
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
-def test_training_is_gradient_descent_with_momentum_and_weight_decay(squares):
+def test_training_is_gradient_descent_with_momentum_and_weight_decay(squares, monkeypatch):
     """Written out: v becomes momentum * v + gradient + decay * w, then w becomes w - rate * v, at the rate of each iteration."""
     samples, settings = load(squares, "train"), replace(TUNED, iterations=4, warmup_iterations=2, batch_size=4, weight_decay=0.1)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.PReLU(), nn.Conv2d(4, 1, 1))  # no norm, which makes much of rounding
     by_hand, velocity = copy.deepcopy(network), {}
-    losses, _ = train(network, samples, settings, seed=3, bf16=False, progress=False)
+    monkeypatch.setattr(training, "has_bf16", lambda device: False)
+    losses, _ = train(network, samples, settings, seed=3, progress=False)
     images, masks = to_tensors(samples)
     for t, expected in enumerate(losses):
         image, mask = drawn(images, masks, *step.draw(t, 4, images, 3))
@@ -288,9 +289,46 @@ def test_a_checkpoint_of_other_data_or_cut_short_is_refused(squares, tmp_path):
             train(build("A-Net"), samples, settings, 0, checkpoint=tmp_path / "cut.pt", progress=False)
 
 
-def test_too_few_images_to_hold_back(squares, tmp_path):
+def test_the_seconds_of_earlier_tries_are_counted(squares, tmp_path):
+    checkpoint, samples, settings = tmp_path / "run.pt", load(squares, "train"), replace(SHORT, iterations=52)
+    train(nn.Conv2d(3, 1, 1), samples, settings, 0, checkpoint=checkpoint, progress=False)
+    state = torch.load(checkpoint)
+    assert len(state["losses"]) == 50
+    torch.save(state | {"seconds": 1000.0}, checkpoint)
+    _, seconds = train(nn.Conv2d(3, 1, 1), samples, settings, 0, checkpoint=checkpoint, progress=False)
+    assert 1000 < seconds < 1060
+
+
+def test_held_back_training_images_are_tested_instead_and_no_weights_kept(tmp_path):
+    folder = draw(tmp_path / "squares", images=70, width=32, height=32)
     with pytest.raises(ValueError, match="6 training images are too few to hold 50"):
-        run("A-Net", squares, SHORT, results=tmp_path, held_back=True, progress=False)
+        run("A-Net", draw(tmp_path / "few"), SHORT, results=tmp_path, held_back=True, progress=False)
+    record = run("A-Net:none", folder, replace(SHORT, iterations=1), results=tmp_path, held_back=True, progress=False)
+    assert len(record["iou_images"]) == 50 and record["evaluated_on"] == "held-back" and not list(tmp_path.glob("weights/*"))
+    assert not set(record["iou_images"]) & set(load(folder, "test").ids)
+
+
+def test_evaluation_is_of_each_picture_in_order_however_many_there_are(tmp_path):
+    samples = load(draw(tmp_path / "squares", images=60, width=32, height=32), "test")
+    torch.manual_seed(0)
+    network = build("A-Net")
+    found = evaluate(network, samples)
+    alone = [evaluate(network, samples.take(np.array([i]))) for i in range(len(samples.ids))]
+    assert tuple(found["iou_images"]) == samples.ids and len(samples.ids) == 15  # no multiple of how many are evaluated at once
+    for key in ("confusion_images", "iou_images"):
+        assert found[key] == {name: value for one in alone for name, value in one[key].items()}
+
+
+def test_the_batch_is_that_of_the_data_set(squares, tmp_path):
+    link = tmp_path / "dagm-class7"
+    link.symlink_to(squares)
+    assert run("A-Net:none", link, replace(SHORT, iterations=1, batch_size=5), results=tmp_path, progress=False)["batch_size"] == 4
+
+
+@pytest.mark.parametrize("seeds", [{"seed": -1}, {"split_seed": -1}])
+def test_a_seed_below_0_is_refused(squares, tmp_path, seeds):
+    with pytest.raises(ValueError, match="the seed is -1; give whole numbers from 0 on"):
+        run("A-Net", squares, SHORT, **seeds, results=tmp_path)
 
 
 def test_what_is_held_back_is_not_trained_on():
