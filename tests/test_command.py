@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -20,12 +21,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from anet_core import build, deployment, inference, records, weights
+from anet_core import build, command, deployment, inference, records, weights
 from anet_core.command import calibration, main
 from anet_core.dataset import read_image
 from anet_core.defects import overlay
 from anet_core.inference import Segmenter, to_input, weights_file
-from anet_core.prediction import pad_amounts, predict
+from anet_core.prediction import HALF, pad_amounts, predict
 from anet_core.protocol import PROTOCOLS, QUICK
 from data_prep import own, synthetic
 
@@ -230,6 +231,19 @@ def test_a_large_picture_is_cut_and_its_parts_are_those_of_the_tiles(steel, netw
         assert not ((expected > 0) != mask[rows, columns])[corner][np.abs(expected[corner]) > 1e-3].any()
 
 
+def test_tiles_may_touch_and_their_times_are_added(steel, network, monkeypatch):
+    segmenter = Segmenter(tile=64, overlap=0, threads=1)
+    assert segmenter.compiled((64, 64)).get_property("INFERENCE_NUM_THREADS") == 1
+    ticks = count()
+    monkeypatch.setattr(inference.time, "perf_counter", lambda: next(ticks))  # a second for each time that it is read
+    image = np.repeat(steel[:64, :, None], 3, axis=2)
+    mask, milliseconds = segmenter.timed(image)
+    assert milliseconds == 2000
+    for left in (0, 64):
+        expected = logits(network, image[:, left : left + 64])
+        assert not ((expected > 0) != mask[:, left : left + 64])[np.abs(expected) > 1e-3].any()
+
+
 def test_the_python_interface_gives_what_predict_gives(steel, network, segmenter):
     image = np.repeat(steel[:60, :50, None], 3, axis=2)
     mask, expected = segmenter(image), predict(network, image)
@@ -314,6 +328,13 @@ def test_int8_sees_of_a_large_picture_what_predict_sees(tmp_path):
     assert np.array_equal(calibration(tmp_path, (32, 64), None), to_input(large[32:64, 18:82]))
     Image.fromarray(np.full((40, 40), 4095, np.uint16)).save(tmp_path / "b.png")
     assert calibration(tmp_path, (64, 64), 4095)[1].min() == 1  # white
+
+
+def test_int8_sees_no_more_pictures_than_it_needs_of_all_parts_of_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "CALIBRATION", 3)
+    for i in range(7):
+        Image.fromarray(np.full((32, 32), i, np.uint8)).save(tmp_path / f"{i}.png")
+    assert np.array_equal(calibration(tmp_path, (32, 32), None)[:, 0, 0, 0], [np.float32(i / HALF - 1) for i in (0, 3, 6)])
 
 
 def test_a_program_uses_an_exported_file_as_the_book_says(tmp_path, monkeypatch):
