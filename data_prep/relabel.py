@@ -17,10 +17,10 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, find_objects, 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels from 0; right and bottom are one past the last
 
 
-def propose(
-    image: np.ndarray, boxes: list[Box], dark: bool = True, method: str = "grabcut",
-    smoothing: float = 1.5, background: float = 40.0,
-) -> tuple[np.ndarray, float]:
+SMOOTHING, BACKGROUND = 1.5, 40.0  # standard deviations in pixels of the Gaussians that take away grain and uneven light
+
+
+def propose(image: np.ndarray, boxes: list[Box], dark: bool = True, method: str = "grabcut") -> tuple[np.ndarray, float]:
     """The mask of the defects in the boxes of a picture, and how far to trust it.
 
     Args:
@@ -28,7 +28,6 @@ def propose(
         boxes: where the defects are, all boxes of the picture.
         dark: defects are darker than what surrounds them; otherwise brighter.
         method: one of METHODS.
-        smoothing, background: standard deviations in pixels of the Gaussians that take away grain and uneven light.
 
     Returns:
         the mask, bool (H, W), never empty: the boxes themselves where nothing stands out; and ``separation`` in [0, 1].
@@ -41,7 +40,7 @@ def propose(
     if image.dtype != np.uint8 or image.ndim != 2:
         raise ValueError(f"the picture is {image.dtype} {image.shape}; give grey levels, uint8 (H, W).")
     inside = fill(boxes, image.shape)
-    contrast = stand_out(image, inside, dark, smoothing, background)
+    contrast = stand_out(image, inside, dark)
     mask = METHODS[method](contrast, inside)
     return (mask, separation(contrast, mask, inside)) if mask.any() else (inside, 0.0)
 
@@ -58,12 +57,12 @@ def fill(boxes: list[Box], shape: tuple[int, int]) -> np.ndarray:
     return inside
 
 
-def stand_out(image: np.ndarray, inside: np.ndarray, dark: bool, smoothing: float, background: float) -> np.ndarray:
+def stand_out(image: np.ndarray, inside: np.ndarray, dark: bool) -> np.ndarray:
     """How far each pixel is on the defect's side of the steel around the boxes, in grey levels, float32 (H, W)."""
     grey = image.astype(np.float32)
     outside = np.where(inside, 1e-3, 1).astype(np.float32)  # not 0: a box as large as the picture is its own background
-    steel = cv2.GaussianBlur(grey * outside, (0, 0), background) / cv2.GaussianBlur(outside, (0, 0), background)
-    contrast = cv2.GaussianBlur(grey, (0, 0), smoothing) - steel
+    steel = cv2.GaussianBlur(grey * outside, (0, 0), BACKGROUND) / cv2.GaussianBlur(outside, (0, 0), BACKGROUND)
+    contrast = cv2.GaussianBlur(grey, (0, 0), SMOOTHING) - steel
     return -contrast if dark else contrast
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from anet_core import build, complexity, deployment, weights
 from anet_core.audit import audit, excess, printed_build, reason
+from anet_core.peers import bisenet, stdc, topformer
 from anet_core.peers.topformer import average_pool
 from anet_core.peers.unpooling import max_positions, max_unpool
 from anet_core.registry import EXTENSIONS, PEERS
@@ -190,6 +191,25 @@ def test_unpooling_equals_torchs_max_unpool(ties):
 def test_token_pooling_equals_torchs_adaptive_pooling(size, bins):
     x = torch.randn(2, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(average_pool(x, *bins), nn.functional.adaptive_avg_pool2d(x, bins), rtol=0, atol=1e-14)
+
+
+def test_topformers_attention_is_that_of_torch_without_its_scale():
+    torch.manual_seed(0)
+    layer, x = topformer.Attention(24).eval(), torch.randn(2, 24, 3, 5)
+    q, k, v = (part(x).flatten(2).unflatten(1, (6, -1)).transpose(2, 3) for part in (layer.query, layer.key, layer.value))
+    mixed = nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)  # (N, heads, T, value)
+    expected = layer.project(mixed.transpose(2, 3).reshape(2, 6 * 32, 3, 5))
+    torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize("fusion", [bisenet.FeatureFusion(7, 4), stdc.FeatureFusion(7, 4)], ids=["BiSeNet", "STDC"])
+def test_what_a_fusion_closes_its_gate_to_is_kept_once_and_what_it_opens_it_to_twice(fusion):
+    [mix] = (module for module in fusion.eval().children() if module is not fusion.attention)
+    x = [torch.randn(2, channels, 8, 8) for channels in (3, 4)]
+    once = mix(torch.cat(x, dim=1))
+    for gate, times in ((torch.zeros_like, 1), (torch.ones_like, 2)):
+        fusion.attention.forward = gate
+        torch.testing.assert_close(fusion(*x), times * once)
 
 
 # The builds behind the printed figures: parameters, and the paper's counter at 224 and 512.

@@ -85,19 +85,19 @@ def average_pool(x: Tensor, height: int, width: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention of 1x1 convolutions, keys narrower than values, not scaled (Sec. 3.2).
+    """Multi-head self-attention of 1x1 convolutions, keys narrower than values, not scaled (Sec. 3.2), in the widths of Small.
 
     Shape:
         (N, C, H, W) -> (N, C, H, W)
     """
 
-    def __init__(self, channels: int, heads: int = 6, key: int = 16, value: int = 32) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.query = conv_bn(channels, heads * key)
-        self.key = conv_bn(channels, heads * key)
-        self.value = conv_bn(channels, heads * value)
-        self.project = nn.Sequential(nn.ReLU6(inplace=True), conv_bn(heads * value, channels))
+        self.heads, key, value = 6, 16, 32
+        self.query = conv_bn(channels, self.heads * key)
+        self.key = conv_bn(channels, self.heads * key)
+        self.value = conv_bn(channels, self.heads * value)
+        self.project = nn.Sequential(nn.ReLU6(inplace=True), conv_bn(self.heads * value, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
@@ -116,9 +116,9 @@ class TransformerBlock(nn.Module):
         (N, C, H, W) -> (N, C, H, W)
     """
 
-    def __init__(self, channels: int, ratio: int = 2) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = ratio * channels
+        hidden = 2 * channels
         self.attention = Attention(channels)
         self.feed_forward = nn.Sequential(
             conv_bn(channels, hidden),
