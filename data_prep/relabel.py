@@ -15,8 +15,6 @@ import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt, find_objects, label
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels from 0; right and bottom are one past the last
-
-
 SMOOTHING, BACKGROUND = 1.5, 40.0  # standard deviations in pixels of the Gaussians that take away grain and uneven light
 
 
