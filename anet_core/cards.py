@@ -78,7 +78,7 @@ def split(record: dict) -> list[str]:
     """How test pictures were kept apart from training pictures, and whose the masks are."""
     dataset, tested = record["dataset"], record["iou_images"]
     if dataset in neu.BY_CHANCE:
-        ids = [f"{neu.prefix(dataset)}_{number}" for number in range(1, neu.IMAGES + 1)]
+        ids = neu.ids(dataset)
         rows = [{"id": key, "split": "test" if key in tested else "train"} for key in ids]
         seen = leaked(rows, read_overlaps(neu.OVERLAPS, ids))
         return [f"- Split by chance: {len(seen)} of the {len(tested)} test pictures overlap a training picture."]

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.format import read_manifest, read_pair
-from data_prep.overlap import Overlap, overlaps, transform
+from data_prep.overlap import Overlap, overlaps, shared, transform
 
 FAULT, NOTE = "fault", "note"
 FAR_OUT = 3  # interquartile ranges beyond the quartiles, where Tukey's far-out values begin
@@ -225,10 +225,7 @@ def leaked(rows: Sequence[Mapping[str, str]], pairs: Iterable[Overlap]) -> set[s
 
 def agreement(a: np.ndarray, b: np.ndarray, pair: Overlap) -> tuple[int, int]:
     """On what two pictures share, the pixels that both of their masks, bool (H, W), mark as defect, and that either does."""
-    b = transform(b, pair.quarter_turns, pair.mirrored)
-    H, W = a.shape
-    ours = a[max(0, pair.dy) : H + min(0, pair.dy), max(0, pair.dx) : W + min(0, pair.dx)]
-    theirs = b[max(0, -pair.dy) : H - max(0, pair.dy), max(0, -pair.dx) : W - max(0, pair.dx)]
+    ours, theirs = shared(a, transform(b, pair.quarter_turns, pair.mirrored), pair.dy, pair.dx)
     return int((ours & theirs).sum()), int((ours | theirs).sum())
 
 

@@ -43,8 +43,7 @@ def samples(name: str, source: Path) -> Iterator[tuple[str, Image.Image, Image.I
     """
     if not (source / "Source Images").is_dir():
         raise FileNotFoundError(f'{source} holds no folder "Source Images"; give the folder {SOURCE} as --source.')
-    for number in range(1, IMAGES + 1):
-        key = f"{prefix(name)}_{number}"
+    for key in ids(name):
         image = open_picture(source / "Source Images" / f"{key}.bmp").convert("L")
         mask_path = source / "Ground truth" / f"{key}.png"
         mask = open_picture(mask_path)
@@ -57,11 +56,16 @@ def surface_groups(name: str) -> dict[str, str]:
     """The group of each picture of a class: the first picture that it is joined to by overlaps; for -random none."""
     if name.endswith(RANDOM):
         return {}
-    ids = [f"{prefix(name)}_{number}" for number in range(1, IMAGES + 1)]
+    keys = ids(name)
     with OVERLAPS.open(newline="", encoding="utf-8") as file:
-        pairs = [(row["a"], row["b"]) for row in csv.DictReader(file) if row["a"] in ids]
-    joined = groups(IMAGES, [(ids.index(a), ids.index(b)) for a, b in pairs])
-    return {key: ids[first] for key, first in zip(ids, joined)}
+        pairs = [(row["a"], row["b"]) for row in csv.DictReader(file) if row["a"] in keys]
+    joined = groups(IMAGES, [(keys.index(a), keys.index(b)) for a, b in pairs])
+    return {key: keys[first] for key, first in zip(keys, joined)}
+
+
+def ids(name: str) -> list[str]:
+    """Of the pictures of a class, by number: the names of their files."""
+    return [f"{prefix(name)}_{number}" for number in range(1, IMAGES + 1)]
 
 
 def prefix(name: str) -> str:
@@ -71,10 +75,10 @@ def prefix(name: str) -> str:
 
 def find_overlaps(name: str, source: Path) -> list[dict]:
     """The rows of OVERLAPS for a class: the fields of ``overlap.Overlap``, with ids for a and b."""
-    ids = [f"{prefix(name)}_{number}" for number in range(1, IMAGES + 1)]
-    pictures = np.stack([np.asarray(open_picture(source / "Source Images" / f"{key}.bmp").convert("L")) for key in ids])
+    keys = ids(name)
+    pictures = np.stack([np.asarray(open_picture(source / "Source Images" / f"{key}.bmp").convert("L")) for key in keys])
     return [
-        asdict(pair) | {"a": ids[pair.a], "b": ids[pair.b], "share": f"{pair.share:.3f}", "correlation": f"{pair.correlation:.4f}"}
+        asdict(pair) | {"a": keys[pair.a], "b": keys[pair.b], "share": f"{pair.share:.3f}", "correlation": f"{pair.correlation:.4f}"}
         for pair in overlaps(pictures)
     ]
 

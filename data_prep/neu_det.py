@@ -112,7 +112,7 @@ def proposed_samples(name: str, source: Path, steel: Path) -> Iterator[tuple[str
 
 def test_ids(name: str) -> set[str]:
     """The test pictures that ``format.index`` draws for a set of ``neu``, whose pictures all have a defect."""
-    ids = [f"{neu.prefix(name)}_{number}" for number in range(1, neu.IMAGES + 1)]
+    ids = neu.ids(name)
     joined = neu.surface_groups(name)
     rows = [{"id": key, "group": joined.get(key, key), "defect_fraction": 1} for key in ids]
     return {row["id"] for row in format.split(rows, neu.TEST, seed=0) if row["split"] == "test"}
@@ -138,7 +138,7 @@ def match(source: Path, steel: Path) -> list[Match]:
     Args:
         source, steel: the folders NEU-DET and SD-saliency-900.
     """
-    ours = [f"{prefix}_{number}" for prefix in neu.PREFIXES.values() for number in range(1, neu.IMAGES + 1)]
+    ours = [key for name in neu.PREFIXES for key in neu.ids(name)]
     theirs = [f"{kind}_{number}" for kind in CLASSES for number in range(1, neu.IMAGES + 1)]
     bitmaps = flat([steel / "Source Images" / f"{key}.bmp" for key in ours])  # (900, pixels)
     jpegs = flat([source / "IMAGES" / f"{key}.jpg" for key in theirs])  # (1800, pixels)

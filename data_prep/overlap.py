@@ -112,11 +112,18 @@ def correlations(first: Spectra, a: int, second: Spectra, b: int | slice) -> np.
 
 def correlation_at(a: np.ndarray, b: np.ndarray, dy: int, dx: int) -> float:
     """The correlation of a[y + dy, x + dx] with b[y, x], both (H, W), without the rounding of a Fourier transform."""
-    H, W = a.shape
-    ours = a[max(0, dy) : H + min(0, dy), max(0, dx) : W + min(0, dx)].astype(np.float64)
-    theirs = b[max(0, -dy) : H - max(0, dy), max(0, -dx) : W - max(0, dx)].astype(np.float64)
+    ours, theirs = (part.astype(np.float64) for part in shared(a, b, dy, dx))
     energy = np.vdot(ours, ours) * np.vdot(theirs, theirs)
     return float(np.vdot(ours, theirs) / energy**0.5) if energy else 0.0
+
+
+def shared(a: np.ndarray, b: np.ndarray, dy: int, dx: int) -> tuple[np.ndarray, np.ndarray]:
+    """What two pictures (H, W) have in common, as each of them has it, where a[y + dy, x + dx] shows what b[y, x] does."""
+    H, W = a.shape
+    return (
+        a[max(0, dy) : H + min(0, dy), max(0, dx) : W + min(0, dx)],
+        b[max(0, -dy) : H - max(0, dy), max(0, -dx) : W - max(0, dx)],
+    )
 
 
 def transform(picture: np.ndarray, quarter_turns: int, mirrored: bool) -> np.ndarray:

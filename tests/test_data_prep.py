@@ -116,7 +116,7 @@ def test_both_sides_get_a_defect_where_two_groups_have_one(sizes, sound, test):
 @pytest.mark.parametrize("name", neu.PREFIXES)
 def test_the_steel_classes_are_split_by_surfaces(name):
     joined = neu.surface_groups(name)
-    ids = [f"{neu.prefix(name)}_{number}" for number in range(1, neu.IMAGES + 1)]
+    ids = neu.ids(name)
     for seed in range(6):
         rows = [{"id": key, "group": joined[key], "defect_fraction": 0.1} for key in ids]
         test = {row["id"] for row in for_testing(rows, neu.TEST, seed)}
