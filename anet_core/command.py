@@ -21,7 +21,8 @@ def predict(options: argparse.Namespace) -> int:
 
     Writes NAME-mask.png (0 and 255) and NAME-overlay.png, and prints one line of JSON a picture: its files, width and height; the
     defect's area in pixels and as a fraction of the picture; its connected regions, each with its box [left, top, right, bottom]
-    and its pixels; and the milliseconds of the network alone, without reading and writing. Exit code 1 if a picture failed.
+    and its pixels; and the milliseconds of the network alone, without reading and writing. Exit code 1 if a picture failed; what an
+    earlier call wrote of it is removed then.
     """
     from tqdm import tqdm
 
@@ -69,6 +70,9 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
     files = {kind: options.out / f"{path.stem}-{kind}.png" for kind in ("mask", "overlay")}
     if clash := taken & {file.resolve() for file in files.values()}:
         raise ValueError(f"{path} would be written to {min(clash)}, which holds another picture; rename it or give another --out.")
+    for file in files.values():
+        if file.is_file():  # from an earlier call: not to be taken for this picture's where it cannot be read
+            file.unlink()
     image = read_image(path, options.white or segmenter.white)
     taken |= {file.resolve() for file in files.values()}
     mask, milliseconds = segmenter.timed(image)

@@ -148,6 +148,14 @@ def test_a_damaged_picture_takes_no_name_from_a_good_one(pictures, capsys):
     assert [json.loads(line)["file"] for line in printed.splitlines()] == each[1:] and said.startswith(each[0])
 
 
+def test_the_mask_of_an_earlier_picture_is_not_left_for_one_that_is_damaged(pictures, capsys):
+    latest, out = pictures / "whole 10.png", pictures.parent / "out"
+    assert main(["predict", str(latest), "--out", str(out), *SMALL]) == 0 and len(list(out.iterdir())) == 2
+    latest.write_bytes(latest.read_bytes()[:100])
+    assert main(["predict", str(latest), "--out", str(out), *SMALL]) == 1 and list(out.iterdir()) == []
+    assert capsys.readouterr().err.startswith(f"{latest} cannot be read as a picture")
+
+
 def test_a_smaller_threshold_marks_more(steel, network):
     image = np.repeat(steel[..., None], 3, axis=2)
     expected = logits(network, image)
