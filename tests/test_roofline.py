@@ -103,6 +103,15 @@ def test_limits_of_this_machine():
     assert (0 < table["p5"]).all() and (table["p5"] <= table["median"]).all() and (table["median"] <= table["p95"]).all()
 
 
+def test_units_of_the_limits(monkeypatch):
+    """By a clock that stops at 2 ms for each call, and at 1 ms for a product beside a change of precision."""
+    monkeypatch.setattr(roofline, "timed", lambda function: 2.0)
+    monkeypatch.setattr(roofline, "times", lambda compiled, *_: {"product": pd.DataFrame({"convert": [10.0] * 3, "matmul": [1000.0] * 3})})
+    assert roofline.copying(4_000_000, 1, 3).tolist() == [4] * 3  # GB/s: 4 MB read and 4 written in 2 ms
+    assert roofline.starting(1, 3).tolist() == [20] * 3  # us of one in a hundred operators
+    assert roofline.arithmetic("f32", 1, 3, side=100).tolist() == [1] * 3  # GMAC/s: a million in 1 ms
+
+
 def test_the_chain_that_starts_operators_keeps_its_numbers_from_vanishing():
     """Once they sank to 1e-38 in it, where the start of an operator was measured several times too long on an Intel processor."""
     image = np.random.default_rng(0).normal(size=(1, 16, 8, 8)).astype(np.float32)
