@@ -185,28 +185,21 @@ def calibration(folder: Path, size: tuple[int, int], white: int | None) -> "np.n
 
 
 def bench(options: argparse.Namespace) -> int:
-    """Time a trained network on this machine, in every precision that it computes natively.
+    """Time a trained network, or an exported file, on this machine, in every precision that it computes natively.
 
     Latency from a picture in memory to its logits, through OpenVINO, in milliseconds (median, 5th and 95th percentile), and pictures a
     second at the median.
     The variants take turns of several pictures. Where the 95th percentile is far from the median, other work disturbed the measurement.
     int8 is as "anet export" writes it, but with ranges taken from noise, which the time does not depend on; what stays floating in it
-    is computed in the fastest floating precision.
+    is computed in the fastest floating precision. Of a file that was exported in int8, the precision is that of what stayed floating.
     """
-    import numpy as np
-
     from anet_core import deployment, timing
-    from anet_core.inference import load, size, to_input
 
-    network, (height, width) = load(options.weights), options.size or size(options.weights)
-    model = deployment.to_openvino(network, (height, width))
-    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    whole, quantised = (
-        deployment.from_picture(one) for one in (model, deployment.quantise(model, to_input(picture), deployment.start(network)))
-    )
-    image = picture[None]
+    whole, quantised = as_benched(options.weights, options.size)
+    image = noise(*whole.input(0).shape[1:3])
     variants = {precision: (whole, precision) for precision in deployment.native_precisions()}
-    variants["int8"] = quantised, deployment.fastest(quantised, options.threads or os.cpu_count(), image)
+    if quantised:
+        variants["int8"] = quantised, deployment.fastest(quantised, options.threads or os.cpu_count(), image)
     functions = {
         (precision, threads): deployment.runner(deployment.compile_for_cpu(*variant, threads), image)
         for precision, variant in variants.items()
@@ -215,9 +208,31 @@ def bench(options: argparse.Namespace) -> int:
     burst = min(timing.BURST, options.iterations)
     iterations = options.iterations // burst * burst
     table = timing.summary(timing.latencies(functions, iterations, burst=burst))
+    height, width = image.shape[1:3]
     print(f"{timing.cpu_name()}, {height}x{width}, one picture at a time, {iterations} of them")
     print(table.rename_axis(["precision", "threads"]).round(2).to_string())
     return 0
+
+
+def as_benched(name: str, size: tuple[int, int] | None) -> tuple["ov.Model", "ov.Model | None"]:
+    """The model that some weights mean, from a picture to its logits, and the same in int8; of an exported file, what it holds alone."""
+    from anet_core import deployment, inference
+
+    file = inference.weights_file(name)
+    if file.suffix == ".xml":
+        model = deployment.read(file)
+        return (deployment.resized(model, size) if size else model), None
+    network, size = inference.load(file), size or inference.size(file)
+    model = deployment.to_openvino(network, size)
+    quantised = deployment.quantise(model, inference.to_input(noise(*size)[0]), deployment.start(network))
+    return deployment.from_picture(model), deployment.from_picture(quantised)
+
+
+def noise(height: int, width: int) -> "np.ndarray":
+    """A picture of nothing, the same each time: uint8 (1, H, W, 3)."""
+    import numpy as np
+
+    return np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
 
 
 def train(options: argparse.Namespace) -> int:
@@ -267,7 +282,7 @@ def parser() -> argparse.ArgumentParser:
     weights.add_argument(
         "--weights", default="neu-inclusion", metavar="NAME",
         help="the data set whose A-Net it is, with :NETWORK behind it another network trained on it, or a .safetensors file; predict "
-             "also takes an .xml file that export wrote (default: %(default)s)",
+             "and bench also take an .xml file that export wrote (default: %(default)s)",
     )
     threads = argparse.ArgumentParser(add_help=False)
     threads.add_argument("--threads", type=positive, help="of the CPU (default: all; bench: one, and all)")

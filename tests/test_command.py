@@ -287,8 +287,8 @@ def test_an_exported_file_computes_the_same(form, name, tmp_path, capsys):
         from_file, from_weights = (Segmenter(file, threads=1) for file in (path, tmp_path / "none.safetensors"))
         picture = np.random.default_rng(0).integers(0, 255, (60, 50, 3), np.uint8)
         assert from_file.tile == 96 and np.array_equal(from_file(picture), from_weights(picture))
-        assert main(["bench", "--weights", str(path)]) == 1
-        assert capsys.readouterr().err == f"{path} is an exported file, which anet predict takes; give the weights that it was made from.\n"
+        assert main(["export", "--weights", str(path), "--format", "onnx", "--out", str(tmp_path / "again.onnx")]) == 1
+        assert capsys.readouterr().err == f"{path} is an exported file, which anet predict and anet bench take; give the weights that it was made from.\n"
     exported = openvino.Core().read_model(path)
     model = deployment.compile_for_cpu(exported, "f32", threads=1)
     (taken,), (given,) = model.inputs, model.outputs
@@ -396,6 +396,16 @@ def test_bench_has_a_row_for_each_precision_and_number_of_threads(tmp_path, caps
     assert [row.split()[:2] for row in rows] == [[precision, "1"] for precision in (*deployment.native_precisions(), "int8")]
     for median, p5, p95, fps in (map(float, row.split()[2:]) for row in rows):
         assert 0 < p5 <= median <= p95 and fps > 0
+
+
+def test_bench_of_an_exported_file(tmp_path, capsys):
+    weights.save(build("A-Net:none"), "A-Net:none", tmp_path / "none.safetensors")
+    assert main(["export", "--weights", str(tmp_path / "none.safetensors"), "--format", "openvino", "--size", "64x32", "--out", str(tmp_path / "a.xml")]) == 0
+    for size, of in (([], "64x32"), (["--size", "32x96"], "32x96")):
+        capsys.readouterr()
+        assert main(["bench", "--weights", str(tmp_path / "a.xml"), *size, "--iterations", "2", "--threads", "1"]) == 0
+        machine, _, _, *rows = capsys.readouterr().out.splitlines()
+        assert f", {of}, " in machine and [row.split()[0] for row in rows] == deployment.native_precisions()
 
 
 def test_trained_weights_are_found_again(squares, tmp_path, capsys, monkeypatch):
