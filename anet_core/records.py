@@ -69,8 +69,8 @@ def check(record: dict, path: Path) -> None:
     for key, kind in schema.items():
         if not isinstance(record[key], kind):
             raise ValueError(f"{path}: {key} is {record[key]!r}, of another type than results/README.md states.")
-    if odd := next((loss for loss in record["losses"] if loss is not None and not isinstance(loss, NUMBER)), None):
-        raise ValueError(f"{path}: losses holds {odd!r}, of another type than results/README.md states.")
+    if odd := [loss for loss in record["losses"] if loss is not None and not isinstance(loss, NUMBER)]:
+        raise ValueError(f"{path}: losses holds {odd[0]!r}, of another type than results/README.md states.")
 
 
 def read_all(folder: Path = RESULTS / "runs") -> list[dict]:

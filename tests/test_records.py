@@ -62,7 +62,7 @@ def test_written_and_read_back(record, tmp_path):
 
 @pytest.mark.parametrize("change, said", [
     ({"seed": "0"}, "seed is '0'"), ({"colour": 1}, "unknown keys colour"), ({"losses": None}, "losses is None"),
-    ({"losses": [0.9, "low"]}, "losses holds 'low'"),
+    ({"losses": [0.9, "low"]}, "losses holds 'low'"), ({"losses": [0.9, ""]}, "losses holds ''"),
 ])
 def test_a_wrong_record_is_refused_and_nothing_written(record, tmp_path, change, said):
     with pytest.raises(ValueError, match=said):
