@@ -142,7 +142,7 @@ def excess(name: str, size: int) -> dict[str, int]:
     rest = paper_counter(counted, size) - work - twice - transposed
     return {
         "a backbone summed twice": twice, "transposed convolutions counted at output size": transposed,
-        "training heads, or layers run at a larger size": more, "norms, activations, pooling and biases": rest,
+        "training heads, or layers run at a larger size": more, "norms, activations, pooling, up-sampling and biases": rest,
     }
 
 

@@ -1,7 +1,8 @@
 """The blocks of A-Net, in the order of Sec. III.C-D.
 
 ``C`` is the paper's C_in = C_out of a block that keeps its width, ``m`` its C_m, the bottleneck's
-width. Convolutions carry no bias unless a comment says why; PReLU has one slope a module (Eq. 5).
+width. Convolutions carry no bias unless a comment says why; PReLU has one slope a module: Eq. 5 writes
+a_i, but with a slope for each channel the blocks would be larger than the paper prints.
 """
 
 from torch import Tensor, cat, nn
@@ -164,7 +165,7 @@ class SegHead(nn.Module):
 
 
 # What Table II puts in a block's place when it takes the block away. The counts fix the shape and
-# the bias of each; they leave open whether an activation or a residual stood there, and neither does here.
+# one more operation a value, here a bias; an activation in its place, or a residual beside it, would count as much.
 
 
 def plain_3x3(channels: int) -> nn.Conv2d:

@@ -81,7 +81,7 @@ def split(record: dict) -> list[str]:
         ids = neu.ids(dataset)
         rows = [{"id": key, "split": "test" if key in tested else "train"} for key in ids]
         seen = leaked(rows, read_overlaps(neu.OVERLAPS, ids))
-        return [f"- Split by chance: {len(seen)} of the {len(tested)} test pictures overlap a training picture."]
+        return [f"- Split at random: {len(seen)} of the {len(tested)} test pictures overlap a training picture."]
     apart = "- Split by surface: pictures known to show one surface are all trained on or all tested on."
     if dataset in catalogue.PROPOSED:
         return [apart, "- Trained on masks that a program proposed from boxes, tested on masks that people drew."]

@@ -240,7 +240,7 @@ def distances(tables: dict[str, pd.DataFrame]) -> Figure:
         spread = [rows["ours"] - rows["low"], rows["high"] - rows["ours"]]
         axes.errorbar(rows["ours"], rows.index, xerr=spread, fmt="o", capsize=3, label="here, 95 % interval")
         axes.plot(rows["printed"], rows.index, "o", markerfacecolor="none", color="C3", markersize=9, label="printed")
-        axes.set(xlabel=f"points of IoU less {reference}", yticks=rows.index, yticklabels=rows["network"], ylim=(len(rows) - 0.5, -0.5))
+        axes.set(xlabel=f"points of IoU minus {reference}", yticks=rows.index, yticklabels=rows["network"], ylim=(len(rows) - 0.5, -0.5))
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 

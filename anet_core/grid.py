@@ -8,7 +8,7 @@ from data_prep import magnetic_tile, neu
 from data_prep.dagm import CLASSES
 
 NEU = tuple(neu.PREFIXES)
-VARIANTS = (neu.RANDOM, neu.PROPOSED)  # split by chance, which the paper does not exclude; trained on masks that were not drawn by people
+VARIANTS = (neu.RANDOM, neu.PROPOSED)  # split at random, which the paper does not exclude; trained on masks that were not drawn by people
 TILES = magnetic_tile.NAME  # the published version's fourth data set
 LIGHT = ("ENet", "TopFormer", "ESNet", "ERFNet", "BiSeNet", "BiSeNetV2", "STDC")  # Table III's, the cheapest first
 CLASSICAL = tuple(name for name in PEERS if name not in LIGHT)

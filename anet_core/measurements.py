@@ -73,8 +73,8 @@ def unsteady(times: pd.DataFrame) -> str:
     if apart < UNSTEADY:
         return ""
     return (
-        f"The machine's speed changed meanwhile: the ends of nine in ten calls of a network are {apart:.1f} times apart. "
-        "Compare ratios, which are of turns, and not the milliseconds of two tables or data sets."
+        f"The machine's speed changed meanwhile: of nine in ten calls of a network the slowest took {apart:.1f} times as long as the fastest. "
+        "Compare ratios, which are taken within a turn, and not the milliseconds of two tables or data sets."
     )
 
 

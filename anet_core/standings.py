@@ -37,7 +37,7 @@ def standings(
     """One row a network: its size, the printed IoU, ours with its 95 % interval, and how far it is from a reference.
 
     ``IoU`` is the mean over ``runs`` of the pooled IoU in percent, ``of pictures`` that of the mean over pictures; what was not run is missing. The runs are ``comparable`` ones.
-    ``less <reference>`` is in points, paired on the same test images of the runs that both have, and ``effect`` the
+    ``minus <reference>`` is in points, paired on the same test images of the runs that both have, and ``effect`` the
     standardised size of that difference (``statistics.effect_size``). ``note`` says "diverged" of the networks that are ``lost``, those of
     which all runs did.
     """
@@ -54,10 +54,10 @@ def standings(
         elif name in lost:
             row["note"] = "diverged"
         if name != reference and name in runs and shared(runs[name], runs.get(reference, []))[0]:
-            row[f"less {reference}"], row["low "], row["high "] = difference(runs[name], runs[reference])
+            row[f"minus {reference}"], row["low "], row["high "] = difference(runs[name], runs[reference])
             row["effect"] = effect_size(runs[name], runs[reference])
         rows.append(row)
-    columns = ["parameters (M)", "true MACs (G)", "printed", "runs", "IoU", "low", "high", "of pictures", f"less {reference}", "low ", "high ", "effect", "note"]
+    columns = ["parameters (M)", "true MACs (G)", "printed", "runs", "IoU", "low", "high", "of pictures", f"minus {reference}", "low ", "high ", "effect", "note"]
     return pd.DataFrame(rows).set_index("network").reindex(columns=columns).astype({"runs": int, "printed": float})
 
 
@@ -67,7 +67,7 @@ def distances(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     Args:
         table: of ``standings`` with that reference.
     """
-    found = table[[f"less {reference}", "low ", "high "]].set_axis(["ours", "low", "high"], axis=1)
+    found = table[[f"minus {reference}", "low ", "high "]].set_axis(["ours", "low", "high"], axis=1)
     return found.assign(printed=table["printed"] - table["printed"][reference]).drop(index=reference)
 
 
@@ -75,7 +75,7 @@ def verdicts(table: pd.DataFrame) -> dict[str, list[str]]:
     """The networks "ahead" of A-Net, "behind" it, "undecided" (the interval holds 0), "diverged" and "not run"."""
     others = table.drop(index="A-Net")
     ahead, behind = others["low "] > 0, others["high "] < 0
-    known, lost = others["less A-Net"].notna(), others["note"].notna()
+    known, lost = others["minus A-Net"].notna(), others["note"].notna()
     return {
         name: others.index[rows].tolist()
         for name, rows in (

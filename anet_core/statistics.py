@@ -45,7 +45,7 @@ def by_surface(run: dict) -> tuple[list[str], np.ndarray]:
 
 
 def surfaces(run: dict) -> dict[str, str]:
-    """The group of each test image of a run: as its set was split by, or, where that was by chance, as the pictures overlap all the same."""
+    """The group of each test image of a run: as its set was split by, or, where that was at random, as the pictures overlap all the same."""
     if run["dataset"] not in neu.BY_CHANCE:
         return run["group_images"]
     groups = neu.surface_groups(run["dataset"].removesuffix(neu.RANDOM))

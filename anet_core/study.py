@@ -1,4 +1,4 @@
-"""The protocol study: learning rate x loss reduction x iterations for A-Net, on one set that is split by chance.
+"""The protocol study: learning rate x loss reduction x iterations for A-Net, on one set that is split at random.
 
     python -m anet_core.study --rate 0.001 --reduction batch
     python -m anet_core.study --minutes 30

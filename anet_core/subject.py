@@ -4,7 +4,7 @@ from data_prep import catalogue, dagm, magnetic_tile, neu
 
 
 def published(dataset: str) -> str:
-    """The data set that a variant, split by chance or with proposed masks, has its pictures from; else its own name."""
+    """The data set that a variant, split at random or with proposed masks, has its pictures from; else its own name."""
     return catalogue.PROPOSED.get(dataset, dataset.removesuffix(neu.RANDOM))
 
 

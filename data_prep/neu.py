@@ -3,8 +3,8 @@
 The paper's own masks were never published. These are SD-saliency-900's, drawn by other people on the
 same 900 pictures (Song, Song and Yan, Optics and Lasers in Engineering, 2020).
 
-The pictures overlap, so a class is split by groups of overlapping pictures. The paper does not say how it split; by
-chance, as is usual, is the set whose name ends in -random.
+The pictures overlap, so a class is split by groups of overlapping pictures. The paper does not say how it split; the set whose
+name ends in -random is split at random, as is usual.
 """
 
 import csv

@@ -1,6 +1,6 @@
 """Which pictures show the same surface: cuts of one photograph that overlap, copies, turned and mirrored ones.
 
-The steel pictures of NEU are cut from larger photographs, and many of the cuts overlap. A split by chance then tests
+The steel pictures of NEU are cut from larger photographs, and many of the cuts overlap. A random split then tests
 on steel that was trained on, so ``format.split`` keeps such pictures together.
 """
 

@@ -65,7 +65,7 @@ def test_a_split_by_chance_says_how_much_it_leaks():
     record |= {"iou_images": dict.fromkeys(tested, 50.0)}
     seen = {one for row in rows[1:] for one, other in ((row[a], row[b]), (row[b], row[a])) if one in tested and other not in tested}
     seen = {key for key in seen if key.startswith("In_")}
-    assert seen and f"Split by chance: {len(seen)} of the 50 test pictures overlap" in cards.card(record, STEEL)
+    assert seen and f"Split at random: {len(seen)} of the 50 test pictures overlap" in cards.card(record, STEEL)
 
 
 def test_weights_without_a_record(tmp_path, capsys):

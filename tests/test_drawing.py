@@ -231,12 +231,12 @@ def test_an_iou_of_ours_stands_where_a_network_was_run_and_nowhere_else(bubbles)
 
 
 def test_what_was_not_run_is_not_drawn():
-    run = {"dataset": "bolts", "way": "by chance", "iou": 70.25, "low": 60, "high": 80, "printed": 65.5}
-    figure = figures.ways(pd.DataFrame([run, run | {"dataset": "nuts", "printed": 40}]), ["by chance", "by surface"])
+    run = {"dataset": "bolts", "way": "at random", "iou": 70.25, "low": 60, "high": 80, "printed": 65.5}
+    figure = figures.ways(pd.DataFrame([run, run | {"dataset": "nuts", "printed": 40}]), ["at random", "by surface"])
     assert [texts(axes) for axes in figure.axes] == [["70.2", "not run"]] * 2
     assert [axes.get_title().split("\n") for axes in figure.axes] == [
         ["bolts", "dashed: printed, 65.50 %"], ["nuts", "dashed: printed, 40.00 %"]]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["by chance", "by surface"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["at random", "by surface"]
 
 
 def test_the_curve_of_a_training_that_diverged_breaks_off():

@@ -23,8 +23,8 @@ def runs():
 def test_a_network_stands_beside_what_the_paper_prints_and_what_was_not_run_is_empty(runs):
     table = standings(["A-Net", *runs, "UNet"][1:], "neu-patches", runs)
     assert table["printed"].tolist() == [printed_iou(name, "neu-patches") for name in table.index]
-    assert table.loc["UNet", "runs"] == 0 and table.loc["UNet", ["IoU", "low", "high", "less A-Net"]].isna().all()
-    assert table.loc["ENet", "less A-Net"] == pytest.approx(table.loc["ENet", "IoU"] - table.loc["A-Net", "IoU"])
+    assert table.loc["UNet", "runs"] == 0 and table.loc["UNet", ["IoU", "low", "high", "minus A-Net"]].isna().all()
+    assert table.loc["ENet", "minus A-Net"] == pytest.approx(table.loc["ENet", "IoU"] - table.loc["A-Net", "IoU"])
     assert (table["low"] <= table["IoU"]).sum() == (table["IoU"] <= table["high"]).sum() == 4
     assert table.loc["ENet", "of pictures"] == runs["ENet"][0]["iou_image_mean"] != table.loc["ENet", "IoU"]
     assert table["effect"].notna().tolist() == [name == "ENet" for name in table.index] and table.loc["ENet", "effect"] < -0.8
@@ -50,7 +50,7 @@ def test_verdicts_follow_the_paired_interval(runs):
 def test_a_network_that_diverged_is_not_called_behind(runs):
     del runs["ENet"]
     table = standings(["A-Net", "ENet", "ESNet", "STDC", "UNet"], "neu-patches", runs, lost=["ENet"])
-    assert table["note"].dropna().to_dict() == {"ENet": "diverged"} and table.loc["ENet", ["IoU", "less A-Net", "effect"]].isna().all()
+    assert table["note"].dropna().to_dict() == {"ENet": "diverged"} and table.loc["ENet", ["IoU", "minus A-Net", "effect"]].isna().all()
     assert verdicts(table) == {"ahead": [], "behind": [], "undecided": ["ESNet"], "diverged": ["ENet"], "not run": ["STDC", "UNet"]}
 
 

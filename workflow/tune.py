@@ -2,7 +2,7 @@
 
     python workflow/tune.py
 
-Whole surfaces are held back, and the test images play no part. The choice itself was made on images held back by chance
+Whole surfaces are held back, and the test images play no part. The choice itself was made on images held back at random
 (results/tuning/by-chance). Each run is recorded in results/tuning/runs; the book's protocol chapter shows both.
 """
 
