@@ -165,7 +165,8 @@ class SegHead(nn.Module):
 
 
 # What Table II puts in a block's place when it takes the block away. The counts fix the shape and
-# one more operation a value, here a bias; an activation in its place, or a residual beside it, would count as much.
+# one more operation a value, here a bias; an activation in its place, or a residual beside it, would
+# give the same printed digits.
 
 
 def plain_3x3(channels: int) -> nn.Conv2d:
