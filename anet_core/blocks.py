@@ -165,18 +165,19 @@ class SegHead(nn.Module):
 
 
 # What Table II puts in a block's place when it takes the block away. The counts fix the shape and
-# one more operation a value, here a bias; an activation in its place, or a residual beside it, would
-# give the same printed digits.
+# one more operation a value, a bias or an activation; a residual beside it would give the same printed
+# digits, too.
 
 
-def plain_3x3(channels: int) -> nn.Conv2d:
-    """The 3x3 convolution that stands for a Light block."""
-    return nn.Conv2d(channels, channels, 3, padding=1)
+def plain(kernel: int, channels: int, activated: bool = False) -> nn.Module:
+    """The convolution that stands for a Light block (kernel 3) or a Wide block (5).
 
-
-def plain_5x5(channels: int) -> nn.Conv2d:
-    """The 5x5 convolution that stands for a Wide block."""
-    return nn.Conv2d(channels, channels, 5, padding=2)
+    Args:
+        activated: with a PReLU instead of the bias, which counts to the same printed digits. Without, blocks in a row are one linear map.
+    """
+    if activated:
+        return nn.Sequential(nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False), nn.PReLU())
+    return nn.Conv2d(channels, channels, kernel, padding=kernel // 2)
 
 
 class NoJump(nn.Module):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from anet_core.records import run_name
-from anet_core.registry import ABLATION, EXTENSIONS, PEERS
+from anet_core.registry import ABLATION, EXTENSIONS, PEERS, READINGS
 from data_prep import magnetic_tile, neu
 from data_prep.dagm import CLASSES
 
@@ -35,8 +35,8 @@ class Cell:
 GRID = [
     *(Cell("A-Net", dataset) for dataset in NEU),
     *(Cell("A-Net", dataset + variant) for variant in VARIANTS for dataset in NEU),
-    *(Cell("A-Net", dataset + neu.RANDOM, "printed") for dataset in NEU),  # the paper's way in all that it prints
-    *(Cell(row, dataset) for row in ABLATION if row != "A-Net" for dataset in NEU),
+    *(Cell(model, dataset + neu.RANDOM, "printed") for model in ("A-Net", "ENet") for dataset in NEU),  # the paper's way in all that it prints
+    *(Cell(row, dataset) for row in (*ABLATION, *READINGS) if row != "A-Net" for dataset in NEU),
     *(Cell(model, dataset) for models in (LIGHT, CLASSICAL) for model in models for dataset in NEU),
     *(Cell(model, dataset) for model in EXTENSIONS for dataset in NEU),
     *(Cell(model, TILES) for model in ("A-Net", "UNet")),

@@ -1,9 +1,11 @@
 """A-Net (Sec. III, Fig. 3, Table I) and the six rows of its ablation (Table II)."""
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from anet_core.blocks import (
-    CatBlock, DownBlock, LightBlock, NoJump, SegHead, UpBlock, WideBlock, plain_3x3, plain_5x5, plain_head,
+    CatBlock, DownBlock, LightBlock, NoJump, SegHead, UpBlock, WideBlock, plain, plain_head,
 )
 
 
@@ -15,6 +17,7 @@ class ANet(nn.Module):
         wide: Wide blocks; else one 5x5 convolution each.
         jump: the jump connection at 1/4 of the input size.
         seg_head: the seg head; else one deconvolution.
+        activated: see ``blocks.plain``.
 
     Shape:
         (N, 3, H, W) -> (N, 1, H, W) logits; H and W multiples of 32
@@ -23,10 +26,10 @@ class ANet(nn.Module):
         ValueError: when called with another size or another number of channels.
     """
 
-    def __init__(self, light: bool = True, wide: bool = True, jump: bool = True, seg_head: bool = True) -> None:
+    def __init__(self, light: bool = True, wide: bool = True, jump: bool = True, seg_head: bool = True, activated: bool = False) -> None:
         super().__init__()
-        L = LightBlock if light else plain_3x3
-        W = WideBlock if wide else plain_5x5
+        L = LightBlock if light else partial(plain, 3, activated=activated)
+        W = WideBlock if wide else partial(plain, 5, activated=activated)
         # Each stage opens with a Down or Up block; sizes are those of a 224x224 input.
         self.detail_extraction = nn.Sequential(
             DownBlock(3, 8, 32), L(32), W(32),  # S1: 112

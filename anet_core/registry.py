@@ -32,6 +32,9 @@ ABLATION = {
     "A-Net": {"light": True, "wide": True, "jump": True, "seg_head": True},
 }
 
+# What Table II may mean as well: its first row with an activation behind each convolution that stands for a block (see ``blocks.plain``).
+READINGS = {"A-Net:none+prelu": ABLATION["A-Net:none"] | {"activated": True}}
+
 # Table III, top to bottom.
 PEERS: dict[str, Callable[[], nn.Module]] = {
     "FCN": FCN, "SegNet": SegNet, "PSPNet": PSPNet, "DeepLabV3+": DeepLabV3Plus, "RefineNet": RefineNet,
@@ -42,7 +45,7 @@ PEERS: dict[str, Callable[[], nn.Module]] = {
 # Not in the paper.
 EXTENSIONS: dict[str, Callable[[], nn.Module]] = {"QuarterNet": QuarterNet}
 
-NETWORKS = PEERS | EXTENSIONS | {name: partial(ANet, **components) for name, components in ABLATION.items()}
+NETWORKS = PEERS | EXTENSIONS | {name: partial(ANet, **components) for name, components in (ABLATION | READINGS).items()}
 
 
 def names() -> list[str]:

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from anet_core.blocks import CatBlock, DownBlock, LightBlock, SegHead, UpBlock, WideBlock, plain_3x3, plain_5x5
+from anet_core.blocks import CatBlock, DownBlock, LightBlock, SegHead, UpBlock, WideBlock, plain
 from anet_core.network import ANet
 
 SIZE = 224  # of the input
@@ -87,7 +87,7 @@ def kernel(block: str) -> int:
     """Kernel of the resampling convolution of Down or Up, of the Head's last one, of what replaces Light or Wide ("no-Light")."""
     parts = {
         "Down": DownBlock(32, 8, 32).body, "Up": UpBlock(32, 8, 32).body, "Head": SegHead(32).body,
-        "no-Light": [plain_3x3(32)], "no-Wide": [plain_5x5(32)],
+        "no-Light": [plain(3, 32)], "no-Wide": [plain(5, 32)],
     }[block]
     kernels = [part.kernel_size[0] for part in parts if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))]
     return [k for k in kernels if k > 1][-1]
