@@ -28,8 +28,23 @@ def test_rows_of_table_ii_are_exact(name):
     assert round(complexity.paper_counter(network, 224) / 1e9, 5) == gmacs
 
 
+def test_an_activation_in_the_place_of_the_bias_counts_to_the_same_printed_digits():
+    with torch.device("meta"):
+        network = build("A-Net:none+prelu")
+    parameters, gmacs = TABLE_II["A-Net:none"]
+    assert f"{complexity.parameters(network) / 1e6:.2f}" == f"{parameters / 1e6:.2f}"
+    assert round(complexity.paper_counter(network, 224) / 1e9, 5) == gmacs
+
+
+@pytest.mark.parametrize("name, linear", [("A-Net:none", True), ("A-Net:none+prelu", False)])
+def test_without_an_activation_the_blocks_of_a_stage_are_one_linear_map(name, linear):
+    stage, x = build(name).semantic_extraction[-4:], torch.randn(2, 128, 16, 16)
+    zero = stage(torch.zeros(1, 128, 16, 16))
+    assert torch.allclose(stage(x[:1] + x[1:]) + zero, stage(x[:1]) + stage(x[1:]), atol=1e-5) == linear
+
+
 @pytest.mark.parametrize("size", [(32, 32), (64, 96)])
-@pytest.mark.parametrize("name", TABLE_II)
+@pytest.mark.parametrize("name", [*TABLE_II, "A-Net:none+prelu"])
 def test_one_logit_a_pixel_and_a_gradient_everywhere(name, size):
     network = build(name)
     logits = network(torch.randn(2, 3, *size))
