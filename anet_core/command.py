@@ -87,8 +87,7 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
 
 def pictures_in(source: Path) -> list[Path]:
     """A file itself, or the pictures of a folder, by name."""
-    from data_prep.format import natural
-    from data_prep.format import SUFFIXES
+    from data_prep.format import SUFFIXES, natural
 
     if not source.is_dir():
         if not source.exists():
@@ -163,21 +162,19 @@ def export(options: argparse.Namespace) -> int:
 def calibration(folder: Path, size: tuple[int, int], white: int | None) -> "np.ndarray":
     """Up to CALIBRATION pictures of a folder, evenly spread, as the networks take them: float32 (N, 3, H, W).
 
-    Larger ones give their middle, because predict does not make them smaller either; others are resized.
+    Larger ones give their middle and smaller ones are padded by reflection, because predict resizes none either.
     """
     import numpy as np
-    from PIL import Image
 
     from anet_core.dataset import read_image
     from anet_core.inference import to_input
+    from data_prep.own import grown
 
     height, width = size
 
     def seen(image: np.ndarray) -> np.ndarray:
-        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-        if min(top, left) < 0:
-            return np.asarray(Image.fromarray(image).resize((width, height)))
-        return image[top : top + height, left : left + width]
+        top, left = (max(0, side - taken) // 2 for side, taken in zip(image.shape, size))
+        return grown(image[top : top + height, left : left + width], size)
 
     paths = pictures_in(folder)
     step = -(-len(paths) // CALIBRATION)
@@ -199,11 +196,11 @@ def bench(options: argparse.Namespace) -> int:
     image = noise(*whole.input(0).shape[1:3])
     variants = {precision: (whole, precision) for precision in deployment.native_precisions()}
     if quantised:
-        variants["int8"] = quantised, deployment.fastest(quantised, options.threads or os.cpu_count(), image)
+        variants["int8"] = quantised, deployment.fastest(quantised, options.threads or timing.cores(), image)
     functions = {
         (precision, threads): deployment.runner(deployment.compile_for_cpu(*variant, threads), image)
         for precision, variant in variants.items()
-        for threads in ([options.threads] if options.threads else sorted({1, os.cpu_count()}))
+        for threads in ([options.threads] if options.threads else sorted({1, timing.cores()}))
     }
     burst = min(timing.BURST, options.iterations)
     iterations = options.iterations // burst * burst

@@ -216,12 +216,15 @@ def compile_for_cpu(model: ov.Model, precision: str, threads: int, **settings: o
         settings: further properties of OpenVINO.
 
     Raises:
-        ValueError: another precision, or one that this CPU lacks.
+        ValueError: another precision, or one that this CPU lacks, or what OpenVINO refuses.
     """
     require_native(precision)
-    return ov.Core().compile_model(model, "CPU", {
-        "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **settings,
-    })
+    try:
+        return ov.Core().compile_model(model, "CPU", {
+            "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **settings,
+        })
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"OpenVINO cannot compile the network with {threads} threads ({str(error).strip().splitlines()[-1]}); give fewer threads or smaller pictures.") from None
 
 
 def runner(compiled: ov.CompiledModel, image: np.ndarray) -> Callable[[], object]:

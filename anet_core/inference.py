@@ -5,10 +5,10 @@
 """
 
 import math
-import os
 import time
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import openvino as ov
@@ -18,13 +18,14 @@ from torch import nn
 from anet_core import deployment, records, subject, weights
 from anet_core.prediction import MULTIPLE, THRESHOLD, normalise, require_pictures
 from anet_core.tiling import OVERLAP, require_tiles, tiled
+from anet_core.timing import cores
 from data_prep.own import TILE
 
 SIZES = 8  # compiled models kept; each size of picture up to a tile needs its own
 
 
 class Segmenter:
-    """A trained network in use.
+    """A trained network in use; several threads may call one, and take turns at the network.
 
     Args:
         name: of weights, see ``weights_file``.
@@ -59,8 +60,8 @@ class Segmenter:
         overlap = min(OVERLAP, tile // 2) if overlap is None else overlap
         require_tiles(tile, overlap)
         self.least = math.log(threshold / (1 - threshold))  # logit
-        self.precision, self.threads, self.tile, self.overlap = precision, threads or os.cpu_count(), tile, overlap
-        self.compiled = lru_cache(SIZES)(self.compile)
+        self.precision, self.threads, self.tile, self.overlap = precision, threads or cores(), tile, overlap
+        self.compiled, self.turn = lru_cache(SIZES)(self.compile), Lock()
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """The mask of a picture, uint8 (H, W, 3) as ``dataset.read_image`` returns it: bool (H, W), True for a defect."""
@@ -76,11 +77,13 @@ class Segmenter:
 
         def logits(part: np.ndarray) -> np.ndarray:
             nonlocal milliseconds
-            model, pixels = self.compiled(part.shape[:2]), np.ascontiguousarray(part)[None]
-            started = time.perf_counter()
-            output = model(pixels)[0]
-            milliseconds += 1000 * (time.perf_counter() - started)
-            return output[0, 0]
+            pixels = np.ascontiguousarray(part)[None]
+            with self.turn:  # what a model returns lies where its next call writes
+                model = self.compiled(part.shape[:2])
+                started = time.perf_counter()
+                output = model(pixels)[0]
+                milliseconds += 1000 * (time.perf_counter() - started)
+                return output[0, 0].copy()
 
         return tiled(logits, image, self.tile, self.overlap) > self.least, milliseconds
 

@@ -10,7 +10,7 @@ from anet_core.blocks import (
 
 
 class ANet(nn.Module):
-    """A-Net; with an argument False, the row of Table II without that component.
+    """A-Net, or without some of its components; the rows of Table II are ``registry.ABLATION``.
 
     Args:
         light: Light blocks; else one 3x3 convolution each.

@@ -42,9 +42,11 @@ def predict(model: nn.Module, images: np.ndarray) -> np.ndarray:
     batch = torch.from_numpy(padded).permute(0, 3, 1, 2)  # (N, 3, H + rows, W + columns)
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
-        logits = model(normalise(batch.to(next(model.parameters()).device)))
-    model.train(was_training)
+    try:
+        with torch.inference_mode():
+            logits = model(normalise(batch.to(next(model.parameters()).device)))
+    finally:
+        model.train(was_training)
     probability = logits.sigmoid()[:, 0].cpu().numpy()
     return probability[:, rows[0] : rows[0] + height, columns[0] : columns[0] + width] > THRESHOLD
 

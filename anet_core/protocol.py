@@ -1,6 +1,8 @@
 """How a network is trained: the settings of Sec. IV.A.2 as data, and the others that were run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+
+from data_prep import dagm
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,13 @@ class Protocol:
         warmup = min(1.0, (t + 1) / self.warmup_iterations) if self.warmup_iterations else 1.0
         return self.learning_rate * warmup * (1 - t / self.iterations) ** self.decay_power
 
+    def values(self) -> dict:
+        """Its settings without its name, as a record has them."""
+        return {key: value for key, value in asdict(self).items() if key != "name"}
+
     def for_dataset(self, dataset: str) -> "Protocol":
         """The same protocol with the batch size of Sec. IV.A.2 for that data set: 4 on DAGM-Seg, and on what is drawn like it."""
-        return replace(self, batch_size=4) if dataset.removeprefix("synthetic-").startswith("dagm") else self
+        return replace(self, batch_size=4) if dataset in (*dagm.CLASSES, dagm.SYNTHETIC) else self
 
 
 PRINTED = Protocol("printed", learning_rate=0.0003)

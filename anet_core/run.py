@@ -3,9 +3,9 @@
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ from data_prep import catalogue
 from data_prep.format import read_manifest, split
 from data_prep.own import settings
 
-A_LOOK = 1  # second: who only looks whether a run is claimed holds its lock for less
+A_LOOK = 1  # second that a lock is waited for: campaign.state, which takes it only to see whether it is free, holds it for less
+SEEDS = 2**32
 HELD_BACK = 50  # training images that a protocol's values are chosen on
 
 
@@ -48,27 +49,33 @@ def run(
     results/checkpoints.
 
     Raises:
-        ValueError: an unknown name, damaged data, no defect to test on, or a record made from other data.
+        ValueError: an unknown name, damaged data, no defect to test on, or a record of that name made from other data or by other settings.
         BlockingIOError: another process makes the record just now.
     """
     folder = Path(os.path.abspath(folder))  # a link keeps its own name, not that of what it leads to
     if split_seed and folder.name in catalogue.PROPOSED:
         raise ValueError(f"{folder.name} has masks that no person drew but in its own test images; run it on its own split, 0.")
-    if min(seed, split_seed) < 0:
-        raise ValueError(f"the seed is {min(seed, split_seed)}; give whole numbers from 0 on.")
+    if odd := [of for of in (seed, split_seed) if not 0 <= of < SEEDS]:
+        raise ValueError(f"the seed is {odd[0]}; give a whole number from 0 to {SEEDS - 1}.")
     protocol = protocol.for_dataset(folder.name)
     name = records.run_name(model, folder.name, protocol.name, split_seed, seed)
     path = results / "runs" / f"{name}.json"
+    asked = {
+        **protocol.values(),
+        "model": model, "dataset": folder.name, "manifest_sha256": manifest_sha256(folder), "split_seed": split_seed, "seed": seed,
+        "evaluated_on": "held-back" if held_back else "test", "protocol": protocol.name,
+    }
     if not path.exists():
         torch.manual_seed(seed)
         network = build(model)  # before the lock, which an unknown name is not to leave behind
-        with claim(name, results, -1 if wait else A_LOOK) as free:
+        patience = A_LOOK if not wait else -1 if deadline is None else max(0, deadline - time.monotonic())
+        with claim(name, results, patience) as free:
             if not free:
                 raise BlockingIOError(f"{name} is run by another process just now; wait until it has written {path}.")
             if not path.exists():
                 own, about = results / "checkpoints" / f"{name}.pt", pictures(folder)
-                record = trained_and_tested(
-                    network, model, folder, protocol, split_seed, seed, held_back,
+                record = asked | trained_and_tested(
+                    network, folder, protocol, split_seed, seed, held_back,
                     device or ("cuda" if torch.cuda.is_available() else "cpu"), checkpoint=checkpoint or own, progress=progress, deadline=deadline,
                 )
                 if not held_back and not records.diverged(record):
@@ -76,17 +83,20 @@ def run(
                 records.write(record, path)
                 own.unlink(missing_ok=True)
     record = records.read(path)
-    if record["manifest_sha256"] != manifest_sha256(folder):
+    if record["manifest_sha256"] != asked["manifest_sha256"]:
         raise ValueError(f"{path} was made from other data than {folder} holds; delete the record to run it again.")
+    if other := [key for key, value in asked.items() if record[key] != value]:
+        raise ValueError(
+            f"{path} is of a run with {', '.join(f'{key} {record[key]}' for key in other)}, where {', '.join(f'{asked[key]}' for key in other)} is asked for; "
+            "delete the record, or give another folder of results."
+        )
     return record
 
 
 def pictures(folder: Path) -> dict:
     """What is to be known of a data set's pictures before further ones are predicted: see ``weights.PICTURES``."""
-    rows = read_manifest(folder)
-    if not rows:
-        raise ValueError(f"{folder / 'manifest.csv'} lists no image; make the data set again.")
-    return {"size": [int(rows[0]["height"]), int(rows[0]["width"])]} | settings(folder)
+    row = read_manifest(folder)[0]
+    return {"size": [int(row["height"]), int(row["width"])]} | settings(folder)
 
 
 @contextmanager
@@ -111,9 +121,9 @@ def claim(name: str, results: Path, patience: float = A_LOOK) -> Iterator[bool]:
 
 
 def trained_and_tested(
-    network: nn.Module, model: str, folder: Path, protocol: Protocol, split_seed: int, seed: int, held_back: bool, device: str, **how: object,
+    network: nn.Module, folder: Path, protocol: Protocol, split_seed: int, seed: int, held_back: bool, device: str, **how: object,
 ) -> dict:
-    """What ``run`` records of a network, trained in place and tested on held-back or test images; ``how`` is for ``training.train``."""
+    """What ``run`` finds out about a network, trained in place and tested on held-back or test images; ``how`` is for ``training.train``."""
     code = commit()  # now: the files may change while the run goes on
     train_samples = load(folder, "train", split_seed)
     if held_back:
@@ -124,10 +134,7 @@ def trained_and_tested(
         raise ValueError(f"no picture of {folder} to test on shows a defect, so an IoU would say nothing; add some, or split it anew.")
     losses, seconds = train(network, train_samples, protocol, seed, device=device, **how)
     return {
-        **{key: value for key, value in asdict(protocol).items() if key != "name"},
         **evaluate(network, test_samples),
-        "model": model, "dataset": folder.name, "manifest_sha256": manifest_sha256(folder), "split_seed": split_seed,
-        "seed": seed, "evaluated_on": "held-back" if held_back else "test", "protocol": protocol.name,
         "losses": losses, "parameters": parameters(network), "seconds": seconds, "processor": processor(device),
         "threads": torch.get_num_threads(), "bf16": has_bf16(device), "commit": code,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},

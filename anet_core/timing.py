@@ -82,6 +82,11 @@ def front(points: pd.DataFrame) -> list[bool]:
     return [not ((points["median_ms"] < one.median_ms) & (points["iou"] >= one.iou)).any() for one in points.itertuples()]
 
 
+def cores() -> int:
+    """How many of the processor's cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def cpu_name() -> str:
     """The processor's name as OpenVINO reports it."""
     import openvino as ov
@@ -95,7 +100,7 @@ def machine() -> str:
     A rented machine may name no more than the family of its processor, in which some multiply bf16 and int8 so and some do not.
     """
     matrices = " with AMX" if torch.cpu.get_capabilities().get("amx_tile") else ""
-    return re.sub(r"[^a-z0-9]+", "-", f"{cpu_name()}{matrices} {os.cpu_count()} cores".lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", f"{cpu_name()}{matrices} {cores()} cores".lower()).strip("-")
 
 
 def machines() -> list[str]:

@@ -34,7 +34,7 @@ def train(
     """Train a network in place by a protocol, with convolutions in bfloat16 where the processor multiplies it.
 
     Iteration t draws its images, their rotations and flips and the dropout from (seed, t) alone, so a
-    run that was killed resumes from its checkpoint to the same weights: bit for bit on a CPU, while on CUDA some
+    run that was killed resumes from its checkpoint to the same weights: bit for bit on the same CPU with as many threads, while on CUDA some
     operations add up in no fixed order.
 
     Args:
@@ -58,8 +58,10 @@ def train(
     optimizer = optimizer_of(model, protocol)
     identity = {
         "network": type(model).__name__, "protocol": asdict(protocol), "seed": seed, "device": device, "bf16": bf16,
-        "data": hashlib.sha256(samples.images.tobytes() + samples.masks.tobytes()).hexdigest(),
     }
+    data = hashlib.sha256(samples.images)
+    data.update(samples.masks)
+    identity["data"] = data.hexdigest()
     losses, seconds = resume(checkpoint, identity, model, optimizer)
     started = time.perf_counter() - seconds
     setting = model, optimizer, images, masks, protocol, seed
@@ -107,7 +109,7 @@ def evaluate(model: nn.Module, samples: Samples) -> dict:
 def has_bf16(device: str) -> bool:
     """Whether the processor multiplies bfloat16 natively."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
@@ -123,12 +125,8 @@ def resume(checkpoint: Path | None, identity: dict, model: nn.Module, optimizer:
     """Losses and seconds so far, with model and optimiser restored; nothing where there is no checkpoint."""
     if checkpoint is None or not checkpoint.exists():
         return [], 0.0
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        known = state["identity"]
-    except (EOFError, RuntimeError, KeyError, UnpicklingError) as error:
-        raise ValueError(f"{checkpoint} is damaged ({type(error).__name__}); delete it to start that run afresh.") from None
-    protocol = identity["protocol"]
+    state = read_checkpoint(checkpoint)
+    known, protocol = state["identity"], identity["protocol"]
     if protocol["decay_power"] == 0 and len(state["losses"]) <= protocol["iterations"]:  # so far the same run
         known["protocol"] |= {key: protocol[key] for key in ("name", "iterations")}
     if known != identity:
@@ -139,6 +137,18 @@ def resume(checkpoint: Path | None, identity: dict, model: nn.Module, optimizer:
         raise ValueError(f"{checkpoint} belongs to a run of another network; delete it to start afresh.") from None
     optimizer.load_state_dict(state["optimizer"])
     return state["losses"], state["seconds"]
+
+
+def read_checkpoint(checkpoint: Path) -> dict:
+    """What ``save_checkpoint`` wrote; ValueError where it is damaged."""
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        if len(state["losses"]) <= state["identity"]["protocol"]["iterations"] and {"model", "optimizer", "seconds"} <= state.keys():
+            return state
+        reason = "of something else"
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, UnpicklingError) as error:
+        reason = type(error).__name__
+    raise ValueError(f"{checkpoint} is damaged ({reason}); delete it to start that run afresh.")
 
 
 def save_checkpoint(

@@ -32,18 +32,25 @@ def index(options: argparse.Namespace) -> int:
 def own(options: argparse.Namespace) -> int:
     """Make a data set from your own pictures and masks, of any size and common format."""
     print(prepare(
-        options.source, (options.out or catalogue.data_root()) / options.name, tile=options.tile, overlap=options.overlap,
+        options.source, place(options), tile=options.tile, overlap=options.overlap,
         test=options.test, split_seed=options.split_seed, white=options.white, defect_values=options.defect_values,
         threshold=options.threshold, unmasked_sound=options.unmasked_sound,
     ))
     return 0
 
 
+def place(options: argparse.Namespace) -> Path:
+    """The folder of a set of one's own; ValueError where a published one has its name."""
+    if options.name in catalogue.NAMES:
+        raise ValueError(f"{options.name} is a published data set, whose results are kept under that name; give another --name.")
+    return (options.out or catalogue.data_root()) / options.name
+
+
 def polygons(options: argparse.Namespace) -> int:
     """Make a data set from polygons that were drawn in labelme, or of a COCO file."""
     from data_prep import polygons
 
-    folder = (options.out or catalogue.data_root()) / options.name
+    folder = place(options)
     notes = {NOTE: json.dumps({"white": options.white}) + "\n"}  # by which further pictures are read
     format.write(folder, polygons.samples(options.source, options.pictures, options.white), options.test, options.split_seed, notes=notes)
     print(folder)

@@ -4,6 +4,7 @@ Not by ``extractall``: tarfile's filters came with Python 3.11.4, and zipfile ha
 """
 
 import gzip
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -52,7 +53,7 @@ def unpack(archive: Path, folder: Path) -> None:
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise ValueError(f"{archive} holds {name!r} twice, or as a file and as a folder; get it anew.") from None
         except (
-            zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError, UnicodeError,
+            zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, UnicodeError,
         ) as error:  # RuntimeError: encrypted, or a method that Python does not know
             raise ValueError(f"{archive} cannot be unpacked as a zip, tar or tar.gz ({error}); get it anew.") from None
 
@@ -95,6 +96,7 @@ def inside(name: str, archive: Path) -> PurePosixPath:
 
 
 def too_large(archive: Path) -> ValueError:
+    """The error of an archive that might be a bomb."""
     return ValueError(
         f"{archive} unpacks to more than {RATIO} times its size or to more than {MEMBERS} files; "
         "unpack it by hand if you trust it."

@@ -56,7 +56,7 @@ def audit(folder: Path, found: Sequence[Overlap] | None = None, progress: Callab
     rows = read_manifest(folder)
     samples, damaged = read_samples(folder, rows)
     every = list(samples.values())
-    findings = [*damaged, *straddling_groups(rows), *copies(every)]
+    findings = [*damaged, *empty_sides(rows), *straddling_groups(rows), *copies(every)]
     findings += overlapping(rows, search(samples, progress) if found is None else found)
     for sample in every:
         findings += [*odd_mask(sample), *odd_values(sample)]
@@ -101,6 +101,12 @@ def read_sample(folder: Path, row: Mapping[str, str]) -> Sample:
     """The picture and mask of a row; ValueError or FileNotFoundError if training would stop at them."""
     image, mask = read_pair(folder, row)
     return Sample(row["id"], row["split"], np.asarray(image.convert("L")), np.asarray(mask) == 255)
+
+
+def empty_sides(rows: Sequence[Mapping[str, str]]) -> Iterator[Finding]:
+    """A side of the split, training or test, without a picture."""
+    for side in sorted({"train", "test"} - {row["split"] for row in rows}):
+        yield Finding(FAULT, "empty side", (), f"No picture is for {side}.")
 
 
 def straddling_groups(rows: Sequence[Mapping[str, str]]) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -34,8 +35,7 @@ def write(
         FileExistsError: the folder exists.
         OSError: it cannot be written.
     """
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists already; delete it to make it again.")
+    require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Made beside its place and renamed at the end, so that a failure leaves nothing half-written.
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -55,6 +55,12 @@ def write(
         if isinstance(error, OSError) and error.errno and error.filename is None:  # a write that failed, as on a full disk
             raise OSError(f"{folder} cannot be written ({error.strerror}); make place for it, or write elsewhere.") from None
         raise
+
+
+def require_free(folder: Path) -> None:
+    """Raise FileExistsError where a folder exists."""
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already; delete it to make it again.")
 
 
 def index(
@@ -90,16 +96,17 @@ def index(
             )
     try:
         before = {row["id"]: row for row in read_manifest(folder) if row["group"]}
-    except (FileNotFoundError, ValueError, csv.Error):  # none, or one that is to be written again
+    except (FileNotFoundError, ValueError):  # none, or one that is to be written again
         before = {}
     groups = {name: row["group"] for name, row in before.items()} | dict(groups)
     rows = []
     for path in images:
         image, mask = eight_bits(open_picture(path), path), open_picture(folder / "masks" / path.name)
         require_mask(mask, image, folder / "masks" / path.name)
+        fraction = (np.asarray(mask) == 255).mean()
         rows.append({
             "id": path.stem, "group": groups.get(path.stem, path.stem), "width": image.width, "height": image.height,
-            "defect_fraction": f"{(np.asarray(mask) == 255).mean():.6f}",
+            "defect_fraction": f"{fraction:.6f}" if fraction == 0 or fraction >= 1e-6 else f"{fraction:.1e}",
             "image_sha256": sha256(path), "mask_sha256": sha256(folder / "masks" / path.name),
         })
     if before and test is None and split_seed is None:
@@ -126,7 +133,12 @@ def index(
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:
-    """The rows of manifest.csv, in its order, with the columns of ``COLUMNS``."""
+    """The rows of manifest.csv, in its order, with the columns of ``COLUMNS``.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged or lists nothing, a picture twice, or one that is neither for training nor for testing.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f'{folder} does not exist; make it with "python -m data_prep make NAME --source DIR".')
     path = folder / "manifest.csv"
@@ -135,12 +147,30 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
             f'{path} is missing; write it with "python -m data_prep index {folder}", or make a data set of pictures and masks '
             f'of your own with "python -m data_prep own {folder} --name NAME".'
         )
-    with path.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet puts a byte-order mark in front
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            columns = ", ".join(COLUMNS)
-            raise ValueError(f'{path} must have the columns {columns}; write it again with "python -m data_prep index {folder}".')
-        return list(reader)
+    again = f'write it again with "python -m data_prep index {folder}".'
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet puts a byte-order mark in front
+            reader = csv.DictReader(file, strict=True)
+            columns, rows = tuple(reader.fieldnames or ()), list(reader)
+    except (csv.Error, UnicodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); {again}") from None
+    if columns != COLUMNS:
+        raise ValueError(f"{path} must have the columns {', '.join(COLUMNS)}; {again}")
+    if not rows:
+        raise ValueError(f"{path} lists no picture; {again}")
+    if short := [row for row in rows if None in row or None in row.values()]:
+        raise ValueError(f"{path} has a line for {short[0]['id']!r} that has not {len(COLUMNS)} values; {again}")
+    if len(names := Counter(row["id"] for row in rows)) < len(rows):
+        raise ValueError(f"{path} lists {names.most_common(1)[0][0]!r} more than once; {again}")
+    require_split(rows, path)
+    return rows
+
+
+def require_split(rows: Iterable[Mapping[str, str]], path: Path) -> None:
+    """Raise ValueError unless each row of a manifest, which lies at a path, is for training or for testing."""
+    for row in rows:
+        if row["split"] not in ("train", "test"):
+            raise ValueError(f'{path} has the split {row["split"]!r} for {row["id"]}; write "train" or "test" there.')
 
 
 def split(rows: list[dict], test: int, seed: int) -> list[dict]:

@@ -51,6 +51,7 @@ def prepare(
         raise ValueError(f"give a tile of {LEAST} or more, less overlap, defect_values or threshold.")
     if 0 in defect_values and unmasked_sound:
         raise ValueError("with 0 in defect_values a picture without a mask would be all defect; give every picture a mask, and not unmasked_sound.")
+    format.require_free(out)
     pairs = find_pairs(source, unmasked_sound)
     sizes, values = {}, {}
     for key, _, mask in read(pairs, white):  # all of them, before anything is written

@@ -174,6 +174,12 @@ def test_a_group_on_both_sides_of_the_split_is_a_fault(make):
     assert kinds(audit(folder)) == [(FAULT, "split group", "p1", "p2", "p5")]
 
 
+def test_a_side_of_the_split_without_a_picture_is_a_fault(make):
+    folder = make()
+    rewrite(folder, lambda row: row | {"split": "train"})
+    assert (FAULT, "empty side") in kinds(audit(folder))
+
+
 def test_without_a_manifest_there_is_nothing_to_audit(make):
     folder = make()
     (folder / "manifest.csv").write_text("id,split\n")

@@ -136,7 +136,9 @@ def one_record(toy):
     from anet_core.dataset import manifest_sha256
     from data_prep import locate
 
-    record |= {"dataset": "squares", "protocol": "quick", "manifest_sha256": manifest_sha256(locate("squares"))}
+    quick = PROTOCOLS["quick"].for_dataset("squares")
+    record |= {"dataset": "squares", "protocol": "quick", "manifest_sha256": manifest_sha256(locate("squares")), "evaluated_on": "test"}
+    record |= quick.values() | {"losses": record["losses"][: quick.iterations]}
     record["processor"] = campaign.processor("cpu")
     records.write(record, campaign.record_path(CELL, toy))
     return toy
@@ -181,7 +183,8 @@ def test_faulty_records_are_named(one_record, capsys):
     path.with_name("another.json").write_bytes(path.read_bytes())
     path.with_name("bytes.json").write_bytes(bytes(range(256)))
     path.with_name("folder.json").mkdir()
-    unknown, cut = (path.with_name(f"{records.run_name(model, 'squares', 'quick', 1)}.json") for model in ("B-Net", "ENet"))
+    unknown, cut, slow = (path.with_name(f"{records.run_name(model, 'squares', 'quick', 1)}.json") for model in ("B-Net", "ENet", "STDC"))
+    records.write(record | {"model": "STDC", "split_seed": 1, "learning_rate": 0.001}, slow)
     records.write(record | {"model": "B-Net", "split_seed": 1}, unknown)
     records.write(record | {"model": "ENet", "split_seed": 1, "losses": record["losses"][:-1]}, cut)
     assert call("status", results=one_record) == 0
@@ -189,8 +192,9 @@ def test_faulty_records_are_named(one_record, capsys):
     assert "1 done, 0 running, 1 missing" in out
     assert "foreign.json lacks" in out and f"another.json holds the run {CELL.name}" in out
     assert "bytes.json is not a run's record" in out and "folder.json" in out
-    assert f"{unknown} is of an unknown network" in out and f"{cut} holds 299 losses of 300" in out
-    assert out.count("\nfaulty   ") == 6 and records.read(path) == record
+    assert f"{unknown} is of an unknown network" in out and f"{cut} holds 119 losses of 120" in out
+    assert f"{slow} was made with the learning_rate 0.001, but quick has 0.1" in out
+    assert out.count("\nfaulty   ") == 7 and records.read(path) == record
 
 
 def test_changed_data_is_named(one_record, capsys, squares):

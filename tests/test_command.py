@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -252,6 +253,15 @@ def test_tiles_may_touch_and_their_times_are_added(steel, network, monkeypatch):
         assert not ((expected > 0) != mask[:, left : left + 64])[np.abs(expected) > 1e-3].any()
 
 
+def test_threads_that_share_a_segmenter_get_the_masks_of_their_own_pictures(steel, segmenter):
+    images = [np.repeat(steel[top : top + 64, :64, None], 3, axis=2) for top in (0, 64)]
+    masks = [segmenter(image) for image in images]
+    assert not np.array_equal(*masks)
+    with ThreadPoolExecutor(2) as pool:
+        for i, mask in zip(range(80), pool.map(segmenter, images * 40)):
+            assert np.array_equal(mask, masks[i % 2])
+
+
 def test_the_python_interface_gives_what_predict_gives(steel, network, segmenter):
     image = np.repeat(steel[:60, :50, None], 3, axis=2)
     mask, expected = segmenter(image), predict(network, image)
@@ -334,6 +344,7 @@ def test_int8_sees_of_a_large_picture_what_predict_sees(tmp_path):
     large = np.random.default_rng(0).integers(0, 255, (96, 100, 3), np.uint8)
     Image.fromarray(large).save(tmp_path / "a.png")
     assert np.array_equal(calibration(tmp_path, (32, 64), None), to_input(large[32:64, 18:82]))
+    assert np.array_equal(calibration(tmp_path, (32, 128), None), to_input(np.pad(large[32:64], ((0, 0), (0, 28), (0, 0)), "reflect")))
     Image.fromarray(np.full((40, 40), 4095, np.uint16)).save(tmp_path / "b.png")
     assert calibration(tmp_path, (64, 64), 4095)[1].min() == 1  # white
 

@@ -197,6 +197,12 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
 
+def rewrite(folder: Path, old: str, new: str) -> None:
+    text = (folder / "manifest.csv").read_text()
+    assert old in text
+    (folder / "manifest.csv").write_text(text.replace(old, new, 1))
+
+
 FIRST = "square 0.png"
 FAULTS = {
     "no folder": (lambda folder: shutil.rmtree(folder), "does not exist; make it"),
@@ -213,7 +219,12 @@ FAULTS = {
     "changed": (
         lambda folder: change(folder / "images" / FIRST, np.zeros((64, 64), np.uint8)), "not the file that the manifest describes"),
     "other columns": (lambda folder: (folder / "manifest.csv").write_text("id,split\n"), "must have the columns id, split, group"),
-    "no rows": (lambda folder: (folder / "manifest.csv").write_text(",".join(format.COLUMNS) + "\n"), "lists no train image"),
+    "no rows": (lambda folder: (folder / "manifest.csv").write_text(",".join(format.COLUMNS) + "\n"), "lists no picture"),
+    "an open quote": (lambda folder: rewrite(folder, "square 1,", '"square 1,'), "manifest.csv is damaged ("),
+    "UTF-16": (lambda folder: (folder / "manifest.csv").write_text(",".join(format.COLUMNS), encoding="utf-16"), "manifest.csv is damaged ("),
+    "a short line": (lambda folder: rewrite(folder, ",64,64,", ",64,"), "has a line for 'square 0' that has not 8 values"),
+    "a line twice": (lambda folder: rewrite(folder, "square 1,", "square 0,"), "lists 'square 0' more than once"),
+    "another split": (lambda folder: rewrite(folder, ",train,", ",val,"), "has the split 'val' for square 0; write \"train\" or \"test\" there"),
 }
 
 
@@ -234,6 +245,13 @@ def test_index_refuses_what_load_would_and_keeps_the_manifest(squares, fault):
     with pytest.raises((ValueError, FileNotFoundError), match="square 0.png"):
         format.index(squares, test=2)
     assert (squares / "manifest.csv").read_bytes() == before and not list(squares.glob("*.tmp"))
+
+
+def test_a_defect_of_one_pixel_is_not_rounded_away(tmp_path):
+    mask = Image.new("L", (1600, 1600))
+    mask.putpixel((0, 0), 255)
+    format.write(tmp_path / "set", [(f"p{i}", Image.new("L", mask.size, i), mask) for i in range(2)], test=1)
+    assert [float(row["defect_fraction"]) for row in format.read_manifest(tmp_path / "set")] == pytest.approx([1 / 1600**2] * 2, rel=0.1)
 
 
 @pytest.mark.parametrize("file", ["images/new.jpg", "images/square 0.PNG", "masks/new.png", "masks/square 0.tif"])

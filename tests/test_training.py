@@ -14,8 +14,9 @@ from PIL import Image
 from torch import nn
 
 from anet_core import build, predict, records, step, training, weights
+from anet_core import run as running
 from anet_core.command import main
-from anet_core.dataset import Samples, load
+from anet_core.dataset import Samples, load, manifest_sha256
 from anet_core.fast_backward import fast_backward
 from anet_core.loss import segmentation_loss
 from anet_core.prediction import normalise
@@ -264,7 +265,7 @@ def test_a_linked_data_set_keeps_its_own_name_and_its_weights_know_its_size(squa
 def test_an_empty_manifest_is_one_sentence(squares, tmp_path):
     manifest = squares / "manifest.csv"
     manifest.write_text(manifest.read_text().splitlines(keepends=True)[0])
-    with pytest.raises(ValueError, match="manifest.csv lists no image; make the data set again"):
+    with pytest.raises(ValueError, match="manifest.csv lists no picture; write it again"):
         run("A-Net", squares, SHORT, results=tmp_path, progress=False)
 
 
@@ -306,6 +307,24 @@ def test_held_back_training_images_are_tested_instead_and_no_weights_kept(tmp_pa
     record = run("A-Net:none", folder, replace(SHORT, iterations=1), results=tmp_path, held_back=True, progress=False)
     assert len(record["iou_images"]) == 50 and record["evaluated_on"] == "held-back" and not list(tmp_path.glob("weights/*"))
     assert not set(record["iou_images"]) & set(load(folder, "test").ids)
+    for how, said in (({}, "evaluated_on held-back, where test"), ({"held_back": True, "rate": 7.0}, "learning_rate 0.1, where 7.0")):
+        settings = replace(SHORT, iterations=1, learning_rate=how.pop("rate", SHORT.learning_rate))
+        with pytest.raises(ValueError, match=f"is of a run with {said} is asked for; delete the record"):
+            run("A-Net:none", folder, settings, results=tmp_path, progress=False, **how)
+
+
+def test_a_record_names_the_data_that_were_trained_on(tmp_path, monkeypatch):
+    folder = draw(tmp_path / "squares")
+    before = manifest_sha256(folder)
+
+    def trained(*_, **__):
+        format.index(folder, split_seed=1)
+        return [0.5], 0.0
+
+    monkeypatch.setattr(running, "train", trained)
+    assert run("A-Net", folder, replace(SHORT, iterations=1), results=tmp_path, progress=False)["manifest_sha256"] == before
+    with pytest.raises(ValueError, match="made from other data"):
+        run("A-Net", folder, replace(SHORT, iterations=1), results=tmp_path, progress=False)
 
 
 def test_evaluation_is_of_each_picture_in_order_however_many_there_are(tmp_path):

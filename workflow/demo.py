@@ -139,7 +139,7 @@ def main() -> int:
     parser.add_argument("weights", nargs="?", type=Path, default=WEIGHTS, help="by default those of %(default)s")
     try:
         build(parser.parse_args().weights.resolve())
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(BUILT)

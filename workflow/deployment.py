@@ -9,7 +9,6 @@ The models take the picture itself. Writes results/deployment/MACHINE--TABLE.csv
 
 import argparse
 import copy
-import os
 from collections.abc import Iterator
 from functools import partial
 
@@ -31,7 +30,7 @@ from anet_core.run import hold_back
 from data_prep import locate, synthetic
 from fig7 import REWRITABLE, REWRITTEN, SIZE, trained, weights_of
 
-THREADS = sorted({1, os.cpu_count()})
+THREADS = sorted({1, timing.cores()})
 BATCH = 100  # pictures that a round of the throughput sends through
 
 
@@ -264,6 +263,8 @@ def main() -> None:
     options = parser.parse_args()
     machine = timing.machine() + "--quick" * options.quick
     measurements.FOLDER.mkdir(parents=True, exist_ok=True)
+    for dataset in NEU if {"precisions", "parts"} & set(options.only) else ():
+        locate(dataset)  # a set that is missing is to be told now, and not after half an hour
     for name in options.only:
         table = TABLES[name](timing.BURST * (2 if options.quick else 60))
         table = table.assign(openvino=ov.__version__.split("-")[0])

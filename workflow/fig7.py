@@ -1,6 +1,6 @@
 """Fig. 7 again: the latency of the eight networks on this machine, and of ours rewritten: A-Net with its seg head and without, QuarterNet.
 
-    python workflow/fig7.py                      a quick look
+    python workflow/fig7.py                      300 times each network
     python workflow/fig7.py --iterations 5000    as often as the paper
 
 Writes results/timing/MACHINE.csv. A-Net and QuarterNet have trained weights; the others are as initialised, which takes as long.
@@ -8,7 +8,6 @@ Writes results/timing/MACHINE.csv. A-Net and QuarterNet have trained weights; th
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -71,7 +70,7 @@ def exports(models: dict[str, nn.Module], images: np.ndarray) -> dict[tuple[str,
         floating = deployment.to_openvino(model, SIZE)
         exported |= {(name, precision): (floating, precision) for precision in deployment.native_precisions()}
         quantised = deployment.quantise(floating, images, deployment.start(model))
-        exported[name, "int8"] = quantised, deployment.fastest(quantised, os.cpu_count(), images[:1].copy())
+        exported[name, "int8"] = quantised, deployment.fastest(quantised, timing.cores(), images[:1].copy())
     return exported
 
 
@@ -138,8 +137,8 @@ def benchmark_app(model: ov.Model, floating: str, threads: int, iterations: int)
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--iterations", type=int, default=100, help=f"of each network, a multiple of {BURST * OTHER_RUNTIMES}")
-    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, os.cpu_count()}))
+    parser.add_argument("--iterations", type=int, default=300, help=f"of each network, a multiple of {BURST * OTHER_RUNTIMES}")
+    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, timing.cores()}))
     options = parser.parse_args()
     if options.iterations % (BURST * OTHER_RUNTIMES) or options.iterations < 1:
         parser.error(f"--iterations {options.iterations} is not a multiple of {BURST * OTHER_RUNTIMES}")

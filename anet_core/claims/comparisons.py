@@ -14,7 +14,7 @@ import pandas as pd
 from anet_core.audit import counted_build, rounds_to
 from anet_core.claims.evidence import BLOCKS, Evidence, F, counted, interval, sets_of
 from anet_core.grid import CLASSICAL, LIGHT
-from anet_core.paper.cells import SETS, Claim, as_printed, cell_of, printed
+from anet_core.paper.cells import Claim, as_printed, cell_of, printed
 
 VERDICTS = (
     "exact", "within tolerance", "order or difference confirmed", "refuted", "not decidable with these runs",
@@ -92,6 +92,8 @@ def absence(evidence: Evidence, quantity: str, networks: list[str], protocol: st
         never = [name for name in networks if name not in run | lost]
         for said in ([f"no run of {listed(never)}"] if never else []) + [f"{name} diverged" for name in networks if name in lost]:
             where.setdefault(said, []).append(dataset)
+    if not where:
+        return "no split and seed by which all of them were run"
     return "; ".join(f"{said} on {' and '.join(sets)}{by}" for said, sets in where.items())
 
 

@@ -76,16 +76,18 @@ class Evidence:
     def ious(self, dataset: str, networks: Iterable[str], protocol: str) -> pd.DataFrame:
         """Pooled IoU in percent on one data set: the mean over the runs that all networks have that were run, then its draws.
 
+        Where they have none in common, those without a run by the data set's own split and seed 0 are left out.
+
         Raises:
-            ValueError: they have no run with the same split and seed, or were not tested on the same images.
+            ValueError: they were not tested on the same images.
         """
         by_network = runs_by_network(self.records, dataset, protocol)
-        runs = alike({name: by_network[name] for name in networks if name in by_network})
+        found = {name: by_network[name] for name in networks if name in by_network}
+        if not all((runs := alike(found)).values()):
+            runs = alike({name: of_one for name, of_one in found.items() if any(run["split_seed"] == run["seed"] == 0 for run in of_one)})
         for of_one_split in zip(*runs.values()):
             if len({tuple(sorted(run["confusion_images"])) for run in of_one_split}) > 1:
                 raise ValueError(f"{', '.join(runs)} were not tested on the same images of {dataset}; run them again.")
-        if not all(runs.values()):
-            raise ValueError(f"{', '.join(runs)} have no run on {dataset} with the same split and seed; run one of them again.")
         ours = {name: [np.mean([run["iou_pooled"] for run in of_one]), *bootstrap(of_one)] for name, of_one in runs.items()}
         return pd.DataFrame(ours, index=range(RESAMPLES + 1))
 

@@ -33,7 +33,7 @@ class FeatureFusion(nn.Module):
     """FFM: mixes the two paths and re-weights the mixture (Sec. 3.3, Fig. 2c).
 
     Shape:
-        (N, c_in, H, W) -> (N, c_out, H, W)
+        two features whose channels are c_in together, (N, C, H, W) each -> (N, c_out, H, W)
     """
 
     def __init__(self, c_in: int, c_out: int) -> None:

@@ -11,6 +11,8 @@ from torch import Tensor, cat, nn
 from anet_core.network import require_image_batch
 from anet_core.peers.layers import conv_bn, conv_bn_relu
 
+EXPANSION = 6
+
 
 def depthwise_bn(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
     """3x3 depthwise convolution with c_out / c_in filters a channel, and batch norm."""
@@ -50,9 +52,9 @@ class GatherExpand(nn.Module):
         (N, C, H, W) -> (N, C, H, W)
     """
 
-    def __init__(self, channels: int, expansion: int = 6) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        expanded = expansion * channels
+        expanded = EXPANSION * channels
         self.body = nn.Sequential(
             conv_bn_relu(channels, channels, 3),
             depthwise_bn(channels, expanded), nn.ReLU(inplace=True),
@@ -71,9 +73,9 @@ class GatherExpandDown(nn.Module):
         (N, c_in, H, W) -> (N, c_out, H/2, W/2)
     """
 
-    def __init__(self, c_in: int, c_out: int, expansion: int = 6) -> None:
+    def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
-        expanded = expansion * c_in
+        expanded = EXPANSION * c_in
         self.body = nn.Sequential(
             conv_bn_relu(c_in, c_in, 3),
             depthwise_bn(c_in, expanded, stride=2),
