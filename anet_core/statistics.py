@@ -1,9 +1,9 @@
 """Intervals for what a few dozen test pictures, and a few runs, can tell.
 
-The bootstrap draws runs, and in each run groups of pictures that show one surface, because pictures of one surface
-are not independent. Runs tested on the same split are drawn alike, so that differences of networks are paired. Splits draw
-apart, though they share surfaces, which makes intervals over many of them too narrow; that runs are drawn, too, which
-differ also by their surfaces, makes them too wide.
+The bootstrap (Efron 1979) draws runs, and groups of pictures that show one surface, because pictures of one surface
+are not independent. A surface that is drawn is drawn in every run that was tested on it, so that differences of networks are paired, and
+splits that share surfaces tell no more of them than they do. That runs are drawn, too, which differ also by their surfaces, makes intervals rather too wide
+(Owen, The pigeonhole bootstrap, Annals of Applied Statistics 2007).
 """
 
 from zlib import crc32
@@ -21,17 +21,23 @@ def bootstrap(runs: list[dict], seed: int = 0) -> np.ndarray:
 
     With one run they hold what another draw of as many surfaces would change, not another seed or split.
     """
-    draws = np.stack([draws_of_one(run, seed) for run in runs])  # (runs, RESAMPLES)
-    drawn = np.random.default_rng(seed).integers(0, len(runs), draws.shape)
-    return np.take_along_axis(draws, drawn, axis=0).mean(0)
+    counted = [by_surface(run) for run in runs]
+    names = sorted({name for of_run, _ in counted for name in of_run})
+    splits = sorted({run["split_seed"] for run in runs})
+    times = drawn(len(names), (seed, *splits, crc32(" ".join(names).encode())))  # other sets draw others
+    draws = []
+    for of_run, counts in counted:
+        found = times[:, np.searchsorted(names, of_run)]  # (RESAMPLES, surfaces of the run)
+        # A run of whose surfaces none is drawn keeps its own IoU.
+        draws.append(100 * np.where(found.any(1), iou(found @ counts), iou(counts.sum(0))))
+    of_runs = np.random.default_rng(seed).integers(0, len(runs), (len(runs), RESAMPLES))
+    return np.take_along_axis(np.stack(draws), of_runs, axis=0).mean(0)
 
 
-def draws_of_one(run: dict, seed: int) -> np.ndarray:
-    """Pooled IoU of one run over draws of its groups of test images, in percent; (RESAMPLES,)."""
-    names, counts = by_surface(run)
-    # Of one split all seeds draw the same surfaces, because they were tested on the same pictures: more seeds tell no more of them. Other sets draw others.
-    drawn = np.random.default_rng((seed, run["split_seed"], crc32(" ".join(names).encode()))).integers(0, len(names), (RESAMPLES, len(names)))
-    return 100 * iou(counts[drawn].sum(1))  # (RESAMPLES, groups, 3) -> (RESAMPLES,)
+def drawn(count: int, seed: tuple[int, ...]) -> np.ndarray:
+    """How often each of so many surfaces comes when as many are drawn with replacement; int (RESAMPLES, count)."""
+    which = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count)) + count * np.arange(RESAMPLES)[:, None]
+    return np.bincount(which.ravel(), minlength=count * RESAMPLES).reshape(RESAMPLES, count)
 
 
 def by_surface(run: dict) -> tuple[list[str], np.ndarray]:

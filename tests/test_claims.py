@@ -73,7 +73,7 @@ def test_the_contradictions_are_found(ledger):
     sizes = {f"table1-s{k}-{block}-size" for k in range(2, 6) for block in ("down", "lfem")}
     equations = {"eq2-3x3", "eq2-5x5", "eq2-light", "eq2-wide", "eq2-anet", "eq2-groups", "section3c-5x5-mflops"}
     sentences = {
-        "fig1-flops", "fig1-parameters", "topformer-unfit", "stacked-semantic",
+        "fig1-flops", "fig1-parameters", "topformer-unfit", "stacked-semantic", "head-described",
         "ablation-blocks-scratches", "ablation-jump-patches",
         "below-light-flops", "above-light-patches", "fps-fastest-windows", "fps-fastest-linux",
     }
@@ -250,6 +250,17 @@ def test_a_run_that_diverged_is_evidence_of_that_alone(write_runs):
     )
     again = write_runs({"ENet": 40 + NOISE}, seed=1)  # one that did not diverge is all that counts
     assert judge(again, "diverges neu-inclusion ENet", "-").verdict == REFUTED
+
+
+def test_a_median_is_judged_where_networks_that_were_not_run_cannot_change_it(write_runs):
+    evidence = write_runs({"SegNet": 30, "UNet": 35, "ENet": 50, "ESNet": 55})
+    found = judge(evidence, "medians iou/neu-inclusion SegNet|UNet|PSPNet ENet|ESNet")
+    assert (found.verdict, found.ours, found.reason) == (REFUTED, pytest.approx(35 - 52.5), "wherever PSPNet would lie")
+    found = judge(evidence, "medians iou/neu-inclusion ENet|ESNet|STDC SegNet|UNet|PSPNet")
+    assert (found.verdict, found.ours, found.reason) == (CONFIRMED, pytest.approx(50 - 35), "wherever STDC, PSPNet would lie")
+    assert judge(evidence, "medians iou/neu-inclusion SegNet|PSPNet ENet").verdict == NOT_RUN
+    diverged = write_runs({"PSPNet": 0}, losses=[0.5, float("nan")])
+    assert judge(diverged, "medians iou/neu-inclusion SegNet|PSPNet ENet").ours == pytest.approx(-20)
 
 
 def test_networks_are_compared_on_the_runs_that_both_have(write_runs):

@@ -103,10 +103,19 @@ def test_more_seeds_of_one_split_tell_no_more_of_its_surfaces():
     assert width([run(counts, seed=k) for k in range(6)]) == pytest.approx(width([run(counts)]))
 
 
-def test_splits_are_drawn_apart():
+def test_a_surface_that_is_drawn_is_drawn_in_every_split_that_tested_on_it():
+    """Six splits tested on the same pictures tell no more of them than one, and six on others each what one tells of its own."""
     counts = drawn(np.random.default_rng(7))
-    draws = [bootstrap([run(counts, split_seed=k)]) for k in (0, 0, 1)]
-    assert np.array_equal(draws[0], draws[1]) and abs(np.corrcoef(draws[0], draws[2])[0, 1]) < 0.1  # ten standard errors
+    same = [run(counts, split_seed=k) for k in range(6)]
+    assert width(same) == pytest.approx(width(same[:1]), rel=0.05)  # of 10,000 draws each
+    apart = [run(counts, [f"surface {k} {i}" for i in range(len(counts))], split_seed=k) for k in range(6)]
+    assert width(apart) < 0.6 * width(same)
+
+
+def test_a_run_of_whose_surfaces_none_is_drawn_keeps_its_own_iou():
+    """Two splits with a surface each: with 1/4 one of them is not drawn at all."""
+    runs = [run([[50, 50, 0]], ["a"], split_seed=0), run([[10, 90, 0]], ["b"], split_seed=1)]
+    assert set(bootstrap(runs).round(6)) == {10, 30, 50}  # by the draws of runs alone
 
 
 def test_only_runs_of_the_same_split_and_seed_are_compared():

@@ -227,14 +227,33 @@ def limit(values: pd.DataFrame, one: list[str]) -> pd.Series:
     return values[one].max(axis=1)
 
 
-def medians(values: pd.DataFrame, high: list[str], low: list[str]) -> pd.Series:
-    """Median of one group above that of another, networks that did not converge left out."""
-    return values[high].median(axis=1) - values[low].median(axis=1)
-
-
 def times(values: pd.DataFrame, one: list[str], others: list[str]) -> pd.Series:
     """One value over the largest of others, at least SEVERAL."""
     return values[one].max(axis=1) / values[others].max(axis=1)
+
+
+def medians(claim: Claim, evidence: Evidence, quantity: str, *words: str) -> Finding:
+    """Median of one group above that of another, networks that did not converge left out; those that were not run may have any IoU from 0 to 100 %."""
+    high, low = map(names, words)
+
+    def lead(values: pd.DataFrame) -> pd.Series:
+        of_high, of_low = (values.reindex(columns=group).median(axis=1) for group in (high, low))
+        return of_high - of_low
+
+    table = lead(pd.DataFrame({name: [printed(quantity, name)] for name in high + low}, dtype=float)).item()
+    tables = None if np.isnan(table) else table > 0 or f"{table:.4g}"
+    estimate, lost = evidence.estimate(quantity, high + low), set().union(*(evidence.run(dataset)[1] for dataset in sets_of(quantity)))
+    unknown = [name for name in high + low if name not in estimate and name not in lost]
+    least, most = (
+        interval(lead(estimate.assign(**{name: 100.0 * (name in top) for name in unknown}))) if len(estimate) else (np.nan,) * 3
+        for top in (low, high)
+    )
+    wherever = f"wherever {listed(unknown)} would lie" if unknown else ""
+    if least[1] > 0:
+        return Finding(CONFIRMED, *least, tables, wherever)
+    if most[2] <= 0:
+        return Finding(REFUTED, *most, tables, wherever)
+    return Finding(NOT_RUN, tables=tables, reason=absence(evidence, quantity, unknown)) if unknown else Finding(UNDECIDED, *least, tables)
 
 
 CHECKS = {
@@ -242,5 +261,5 @@ CHECKS = {
     "gap": formula(gap), "share": formula(share),
     "reduction": formula(reduction, lambda claim, x: x > claim.number),
     "limit": formula(limit, lambda claim, x: x < claim.number),
-    "medians": formula(medians, lambda _, x: x > 0), "times": formula(times, lambda _, x: x >= SEVERAL),
+    "medians": medians, "times": formula(times, lambda _, x: x >= SEVERAL),
 }

@@ -75,6 +75,19 @@ def stacked(claim: Claim, _: Evidence, part: str) -> Finding:
     return same(claim, fewest)
 
 
+def described_head(claim: Claim, _: Evidence) -> Finding:
+    """FLOPs of A-Net, in G, whose seg head has no more than the text says: a deconvolution, a point-wise and a 3x3 convolution."""
+    with torch.device("meta"):
+        network = build("A-Net")
+    body = network.head.body
+    kept = [layer for layer in body if not (isinstance(layer, nn.Conv2d) and layer.groups > 1)]
+    network.head.body = nn.Sequential(*kept)
+    without = complexity.paper_counter(network, structure.SIZE) / 1e9
+    found = same(claim, len(body) - len(kept))
+    cell = cell_of()["macs/224", "A-Net"]
+    return found if cell.equals(without) else Finding(found.verdict, found.ours, tables=f"without a depthwise convolution A-Net has {without:.2f} G FLOPs, not {cell.printed}")
+
+
 @cache
 def anet_by_eq2() -> float:
     """FLOPs of A-Net's convolutions by Eq. 2, at their output size, in G."""
@@ -162,6 +175,6 @@ def not_run(claim: Claim, _: Evidence, *reason: str) -> Finding:
 
 
 CHECKS = {check.__name__: check for check in (
-    fact, constant, setting, networks, rotation, stage, stacked, equation, depthwise_parameters, depthwise_groups,
+    fact, constant, setting, networks, rotation, stage, stacked, described_head, equation, depthwise_parameters, depthwise_groups,
     diverges, converges, unfit, most_diverge, slower_on_windows, not_run,
 )}
