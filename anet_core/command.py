@@ -41,7 +41,10 @@ def predict(options: argparse.Namespace) -> int:
         try:
             if source.is_dir() and source.samefile(options.out):
                 raise ValueError(f"{source} would be read and written to, and masks taken for pictures the next time; give another --out.")
-            paths |= {path.absolute(): path for path in pictures_in(source)}  # two links to one picture are two pictures
+            found = pictures_in(source)
+            paths |= {path.absolute(): path for path in found}  # two links to one picture are two pictures
+            if source.is_dir() and (others := [path.name for path in source.iterdir() if path not in found and path.name[0] != "."]):
+                print(f"passed over in {source}: {', '.join(sorted(others)[:3])}{', ...' * (len(others) > 3)} ({len(others)} in all)", file=sys.stderr)
         except (ValueError, OSError) as error:
             fail(error)
     taken = {path.resolve() for path in paths}
@@ -65,7 +68,7 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
     import numpy as np
 
     from anet_core.dataset import read_image
-    from anet_core.defects import overlay, regions
+    from anet_core.defects import overlay, regions, without_specks
 
     files = {kind: options.out / f"{path.stem}-{kind}.png" for kind in ("mask", "overlay")}
     if clash := taken & {file.resolve() for file in files.values()}:
@@ -76,6 +79,7 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
     image = read_image(path, options.white or segmenter.white)
     taken |= {file.resolve() for file in files.values()}
     mask, milliseconds = segmenter.timed(image)
+    mask = without_specks(mask, options.min_pixels)
     save(255 * mask.astype(np.uint8), files["mask"])
     save(overlay(image, mask), files["overlay"])
     return {
@@ -232,6 +236,25 @@ def noise(height: int, width: int) -> "np.ndarray":
     return np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
 
 
+def test(options: argparse.Namespace) -> int:
+    """Test a trained network, or an exported file, on the test pictures of a data set, at several thresholds.
+
+    Prints, in percent over all pictures together: the IoU; how much of the defects is found, how much of what is marked is right, and how
+    many of the sound pictures have a false alarm. A threshold that is chosen by some pictures is to be judged by others: --part train
+    shows those that the network was trained on, on which it is better than it will be.
+    """
+    from anet_core.dataset import load
+    from anet_core.inference import Segmenter
+    from anet_core.thresholds import at_thresholds
+    from data_prep import locate
+
+    segmenter = Segmenter(options.weights, options.precision, options.threads)
+    samples = load(locate(options.dataset), options.part, options.split_seed)
+    print(f"{options.weights} on {len(samples.ids)} pictures, {(~samples.masks.any((1, 2))).sum()} of them sound")
+    print(at_thresholds(segmenter, samples).round(1).to_string(na_rep="-"))
+    return 0
+
+
 def train(options: argparse.Namespace) -> int:
     """Train a network on a data set and test it; what was killed goes on when the same is asked again."""
     from anet_core.protocol import protocol
@@ -278,8 +301,8 @@ def parser() -> argparse.ArgumentParser:
     weights = argparse.ArgumentParser(add_help=False)
     weights.add_argument(
         "--weights", default="neu-inclusion", metavar="NAME",
-        help="the data set whose A-Net it is, with :NETWORK behind it another network trained on it, or a .safetensors file; predict "
-             "and bench also take an .xml file that export wrote (default: %(default)s)",
+        help="the data set whose A-Net it is, with :NETWORK behind it another network trained on it, each by the protocol tuned with seed 0; or a "
+             ".safetensors file; predict, test and bench also take an .xml file that export wrote (default: %(default)s)",
     )
     threads = argparse.ArgumentParser(add_help=False)
     threads.add_argument("--threads", type=positive, help="of the CPU (default: all; bench: one, and all)")
@@ -313,6 +336,16 @@ def parser() -> argparse.ArgumentParser:
         "--threshold", type=float, default=THRESHOLD, help="probability above which a pixel is a defect: a smaller one marks more (default: %(default)s)"
     )
     one.add_argument("--overlap", type=int, help=f"least number of pixels that tiles share (default: {OVERLAP}, or half a tile)")
+
+    one.add_argument(
+        "--min-pixels", type=positive, default=1, help="connected regions of fewer marked pixels are taken for sound (default: %(default)s)"
+    )
+
+    one = command(test, weights, threads)
+    one.add_argument("--dataset", required=True, help="a known name or a folder")
+    one.add_argument("--part", choices=("test", "train"), default="test", help="of the data set's pictures (default: %(default)s)")
+    one.add_argument("--split-seed", type=int, default=0, help="0: the data set's own split")
+    one.add_argument("--precision", default="f32", help="f32 or bf16, if this CPU has it (default: %(default)s)")
 
     one = command(export, weights, size, white)
     one.add_argument("--format", choices=ENDINGS, required=True)

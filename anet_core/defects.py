@@ -20,6 +20,12 @@ def regions(mask: np.ndarray) -> list[dict]:
     return sorted(found, key=lambda region: -region["pixels"])
 
 
+def without_specks(mask: np.ndarray, least: int) -> np.ndarray:
+    """A mask, bool (H, W), without its connected regions of fewer pixels."""
+    labels, _ = label(mask, structure=np.ones((3, 3)))
+    return mask & (np.bincount(labels.ravel()) >= least)[labels]
+
+
 def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A picture, uint8 (H, W, 3), whose pixels under the mask, bool (H, W), are half orange."""
     marked = image.copy()

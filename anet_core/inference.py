@@ -68,14 +68,19 @@ class Segmenter:
         return self.timed(image)[0]
 
     def timed(self, image: np.ndarray) -> tuple[np.ndarray, float]:
-        """The mask of a picture, and the milliseconds of the network, summed over its tiles.
+        """The mask of a picture, and the milliseconds of ``logits``."""
+        logits, milliseconds = self.logits(image)
+        return logits > self.least, milliseconds
+
+    def logits(self, image: np.ndarray) -> tuple[np.ndarray, float]:
+        """The logits of a picture, float32 (H, W), and the milliseconds of the network, summed over its tiles.
 
         Reading the picture, compiling the network for a new size and joining the tiles are not in them.
         """
         require_pictures(image, dimensions=(3,))
         milliseconds = 0.0
 
-        def logits(part: np.ndarray) -> np.ndarray:
+        def of_tile(part: np.ndarray) -> np.ndarray:
             nonlocal milliseconds
             pixels = np.ascontiguousarray(part)[None]
             with self.turn:  # what a model returns lies where its next call writes
@@ -85,7 +90,7 @@ class Segmenter:
                 milliseconds += 1000 * (time.perf_counter() - started)
                 return output[0, 0].copy()
 
-        return tiled(logits, image, self.tile, self.overlap) > self.least, milliseconds
+        return tiled(of_tile, image, self.tile, self.overlap), milliseconds
 
     def compile(self, size: tuple[int, int]) -> ov.CompiledModel:
         """The network compiled for pictures of this height and width."""
@@ -140,10 +145,12 @@ def weights_file(name: str | Path) -> Path:
             ``tuned``, on split 0 with seed 0.
 
     Raises:
-        FileNotFoundError: a name without such weights; the sentence lists those that have some.
+        FileNotFoundError: a name without such weights; the sentence lists those that have some. ValueError: a file for another runtime.
     """
     if str(name).endswith((".safetensors", ".xml")):
         return Path(name)
+    if str(name).endswith(".onnx"):
+        raise ValueError(f"{name} is for another runtime; give a .safetensors file, or an .xml that anet export wrote.")
     folder = records.RESULTS / "weights"
     dataset, _, model = str(name).partition(":")
     path = folder / f"{records.run_name(model or 'A-Net', dataset, 'tuned')}.safetensors"
@@ -151,5 +158,7 @@ def weights_file(name: str | Path) -> Path:
         ending = path.name.rsplit("--", 3)[1:]
         files = (file.name.rsplit("--", 4) for file in folder.glob("*.safetensors"))
         known = ", ".join(sorted(weights.short_name(*parts[:2]) for parts in files if parts[2:] == ending)) or "none"
+        if others := sorted(folder.glob(f"{dataset}--{(model or 'A-Net').replace(':', '-')}--*.safetensors")):
+            raise FileNotFoundError(f"{str(name)!r} means a run by the protocol tuned, on split 0 with seed 0, of which there are no weights; give {others[0]}.")
         raise FileNotFoundError(f"there are no weights for {str(name)!r}; known: {known}; or give the path of a .safetensors file, or of an .xml that anet export wrote.")
     return path

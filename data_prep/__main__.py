@@ -43,16 +43,22 @@ def place(options: argparse.Namespace) -> Path:
     """The folder of a set of one's own; ValueError where a published one has its name."""
     if options.name in catalogue.NAMES:
         raise ValueError(f"{options.name} is a published data set, whose results are kept under that name; give another --name.")
+    if options.name in ("", ".", ".."):
+        raise ValueError("the data set has no name; give one as --name.")
     return (options.out or catalogue.data_root()) / options.name
 
 
 def polygons(options: argparse.Namespace) -> int:
-    """Make a data set from polygons that were drawn in labelme, or of a COCO file."""
+    """Make a data set from polygons or rectangles that were drawn in labelme, or polygons of a COCO file; every label means a defect."""
     from data_prep import polygons
 
     folder = place(options)
     notes = {NOTE: json.dumps({"white": options.white}) + "\n"}  # by which further pictures are read
-    format.write(folder, polygons.samples(options.source, options.pictures, options.white), options.test, options.split_seed, notes=notes)
+    drawn = polygons.samples(options.source, options.pictures, options.white, options.unmasked_sound)
+    format.write(folder, drawn, options.test, options.split_seed, notes=notes)
+    left = {path.stem for path in options.pictures.iterdir() if path.suffix.lower() in format.SUFFIXES} - {row["id"] for row in format.read_manifest(folder)}
+    if left:
+        print(f"left out, as nothing says what is on them: {', '.join(sorted(left)[:3])}{', ...' * (len(left) > 3)} ({len(left)} in all); if they show no defect, give --unmasked-sound", file=sys.stderr)
     print(folder)
     return 0
 
@@ -108,12 +114,14 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--white", **white)
     one.add_argument("--defect-values", type=int, nargs="+", default=(), help="values of a mask that mean a defect")
     one.add_argument("--threshold", type=int, help="instead, values above it mean a defect")
-    one.add_argument("--unmasked-sound", action="store_true", help="take pictures without a mask for free of defects")
+    sound = {"action": "store_true", "help": "take pictures without a mask for free of defects"}
+    one.add_argument("--unmasked-sound", **sound)
     split(one)
 
     one = command(polygons)
     one.add_argument("source", type=Path, help="a COCO file, or a folder of labelme's files")
     one.add_argument("pictures", type=Path, help="folder of the pictures")
+    one.add_argument("--unmasked-sound", **sound)
     one.add_argument("--white", **white)
     one.add_argument("--name", required=True, help="of the new data set")
     one.add_argument("--out", **out)

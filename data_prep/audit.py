@@ -104,9 +104,11 @@ def read_sample(folder: Path, row: Mapping[str, str]) -> Sample:
 
 
 def empty_sides(rows: Sequence[Mapping[str, str]]) -> Iterator[Finding]:
-    """A side of the split, training or test, without a picture."""
-    for side in sorted({"train", "test"} - {row["split"] for row in rows}):
-        yield Finding(FAULT, "empty side", (), f"No picture is for {side}.")
+    """A side of the split, training or test, without a picture, or without one that shows a defect."""
+    for side in ("train", "test"):
+        part = [row for row in rows if row["split"] == side]
+        if not any(float(row["defect_fraction"]) for row in part):
+            yield Finding(FAULT, "empty side", (), f"No picture for {side}ing{' shows a defect' if part else ' is there'}.")
 
 
 def straddling_groups(rows: Sequence[Mapping[str, str]]) -> Iterator[Finding]:

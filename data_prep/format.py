@@ -86,7 +86,7 @@ def index(
     if not images:
         raise FileNotFoundError(f"{folder / 'images'} holds no PNG; put the pictures there and their masks, of the same names, in masks.")
     if test is not None and not 0 < test < len(images):
-        raise ValueError(f"{folder} has {len(images)} images; the number of test images must be from 1 to {len(images) - 1}, not {test}.")
+        raise ValueError(f"of {len(images)} images {test} cannot be for testing; give 1 or more, and leave some to train on.")
     names = {path.name for path in images}
     for path in sorted([*(folder / "images").iterdir(), *(folder / "masks").glob("*")]):
         if path.suffix.lower() in SUFFIXES and path.name not in names and not path.name.startswith("."):
@@ -212,7 +212,7 @@ def possible_test(rows: list[dict], seed: int, images: Path) -> int:
         except ValueError:
             continue
         return test
-    raise ValueError(f"{images} holds too few pictures to keep one for testing; add some, or give test.")
+    raise ValueError(f"{images} holds too few pictures to keep one for testing; add some.")
 
 
 def reach(groups: list[list[int]]) -> list[int]:

@@ -3,6 +3,7 @@
 Images and masks pair by name; case, ending and Unicode form of the names do not matter.
 """
 
+import hashlib
 import json
 import unicodedata
 from collections.abc import Collection, Iterator
@@ -47,8 +48,10 @@ def prepare(
         FileNotFoundError, FileExistsError, ValueError: one sentence that names the file; no folder is made.
     """
     source, out = Path(source), Path(out)
-    if tile < LEAST or not 0 <= overlap < tile or (defect_values and threshold is not None):
-        raise ValueError(f"give a tile of {LEAST} or more, less overlap, defect_values or threshold.")
+    if tile < LEAST or not 0 <= overlap < tile:
+        raise ValueError(f"tiles of {tile} that share {overlap} pixels are impossible; give a tile of {LEAST} or more and a smaller overlap.")
+    if defect_values and threshold is not None:
+        raise ValueError("defect_values and threshold both say what a defect is; give one of them.")
     if 0 in defect_values and unmasked_sound:
         raise ValueError("with 0 in defect_values a picture without a mask would be all defect; give every picture a mask, and not unmasked_sound.")
     format.require_free(out)
@@ -72,15 +75,17 @@ def prepare(
                 window = np.s_[row : row + size[0], column : column + size[1]]
                 yield name, Image.fromarray(image[window]), Image.fromarray(mask[window])
 
+    drawn = test
     if test is None:
         keys = [groups[name] for name in sorted(groups, key=format.natural)]
         rows = [{"group": key, "defect_fraction": bool(set(values[key]) & set(defects))} for key in keys]
-        test = format.possible_test(rows, split_seed, source / "images")
+        drawn = format.possible_test(rows, split_seed, source / "images")
     chosen = {
         "source": source.name, "size": size, "tile": tile, "overlap": overlap, "white": white,
         "defect_values": defects if threshold is None else None, "threshold": threshold, "unmasked_sound": unmasked_sound,
+        "test": test, "split_seed": split_seed, "files": digest(pairs),
     }
-    format.write(out, samples(), test, split_seed, groups, {NOTE: json.dumps(chosen, indent=1) + "\n"})
+    format.write(out, samples(), drawn, split_seed, groups, {NOTE: json.dumps(chosen, indent=1) + "\n"})
     return out
 
 
@@ -91,6 +96,14 @@ def settings(folder: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError:
         raise ValueError(f"{path} is damaged; make the data set again, or delete that file if its pictures are of 8 bits.") from None
+
+
+def digest(pairs: dict[str, tuple[Path, Path | None]]) -> str:
+    """SHA-256 over the ids and the files of ``find_pairs``, by which a set that was made of others is told."""
+    found = hashlib.sha256()
+    for key, files in sorted(pairs.items()):
+        found.update(json.dumps([key, *(format.sha256(file) if file else None for file in files)]).encode())
+    return found.hexdigest()
 
 
 def find_pairs(source: Path, unmasked_sound: bool) -> dict[str, tuple[Path, Path | None]]:

@@ -1,4 +1,4 @@
-"""Polygons drawn by a person, from labelme's or COCO's JSON, become masks.
+"""Polygons, and rectangles, drawn by a person, from labelme's or COCO's JSON, become masks.
 
 A corner is in pixels from the picture's top left corner, so the first pixel's centre is at (0.5, 0.5). A pixel is
 defect where its centre is inside a polygon of any label; what lies outside the picture is cut off.
@@ -17,13 +17,16 @@ FAR = 1e6  # pixels: no corner is meant to be further from the picture, and NaN 
 Drawing = tuple[str, tuple[int, int], list[np.ndarray]]  # picture's name, its width and height, corners (N, 2) of each polygon
 
 
-def samples(source: Path, pictures: Path, white: int | None = None) -> Iterator[tuple[str, Image.Image, Image.Image]]:
+def samples(
+    source: Path, pictures: Path, white: int | None = None, unmasked_sound: bool = False,
+) -> Iterator[tuple[str, Image.Image, Image.Image]]:
     """Id, image and mask of each picture that was annotated, for ``format.write``.
 
     Args:
         source: one COCO file, or a folder of labelme's files, one a picture.
         pictures: the folder of the pictures.
         white: see ``format.eight_bits``.
+        unmasked_sound: the other pictures of the folder, too, as free of defects.
 
     Raises:
         FileNotFoundError: a file or picture is missing, or the folder holds no JSON.
@@ -46,6 +49,10 @@ def samples(source: Path, pictures: Path, white: int | None = None) -> Iterator[
                     f"{path} says that {name} is {size[0]}x{size[1]}, but it is {image.width}x{image.height}; bring that picture."
                 )
             yield key, image, Image.fromarray(np.uint8(255 * mask(polygons, image.size, f"{path}, {name}")))
+    for path in sorted(pictures.iterdir()) if unmasked_sound else ():
+        if path.suffix.lower() in format.SUFFIXES and path.name[0] != "." and path.stem.casefold() not in drawn:
+            image = format.eight_bits(format.open_picture(path), path, white)
+            yield path.stem, image, Image.new("L", image.size)
 
 
 def mask(polygons: list[np.ndarray], size: tuple[int, int], where: str) -> np.ndarray:
@@ -90,10 +97,18 @@ def drawings(path: Path) -> list[Drawing]:
 def labelme(content: dict, path: Path) -> Drawing:
     """The picture and polygons of a labelme file; no shape at all is a picture without a defect."""
     for shape in content["shapes"]:
-        if shape.get("shape_type", "polygon") != "polygon":
-            raise ValueError(f"{path} holds a {shape['shape_type']}; draw polygons.")
+        if shape.get("shape_type", "polygon") not in ("polygon", "rectangle"):
+            raise ValueError(f"{path} holds a {shape['shape_type']}; draw polygons or rectangles.")
     size = content["imageWidth"], content["imageHeight"]
-    return file_name(content["imagePath"]), size, [corners(shape["points"], path) for shape in content["shapes"]]
+    return file_name(content["imagePath"]), size, [corners(outline(shape), path) for shape in content["shapes"]]
+
+
+def outline(shape: dict) -> list:
+    """The corners of a shape of labelme, which gives a rectangle by two opposite ones."""
+    if shape.get("shape_type") != "rectangle" or len(shape["points"]) != 2:
+        return shape["points"]
+    (left, top), (right, bottom) = shape["points"]
+    return [[left, top], [right, top], [right, bottom], [left, bottom]]
 
 
 def coco(content: dict, path: Path) -> list[Drawing]:

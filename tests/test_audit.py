@@ -177,7 +177,9 @@ def test_a_group_on_both_sides_of_the_split_is_a_fault(make):
 def test_a_side_of_the_split_without_a_picture_is_a_fault(make):
     folder = make()
     rewrite(folder, lambda row: row | {"split": "train"})
-    assert (FAULT, "empty side") in kinds(audit(folder))
+    assert [finding.sentence for finding in audit(folder) if finding.kind == "empty side"] == ["No picture for testing is there."]
+    rewrite(folder, lambda row: row | {"split": "test" if row["id"] == "p1" else "train", "defect_fraction": "0" if row["id"] == "p1" else "0.1"})
+    assert [finding.sentence for finding in audit(folder) if finding.kind == "empty side"] == ["No picture for testing shows a defect."]
 
 
 def test_without_a_manifest_there_is_nothing_to_audit(make):

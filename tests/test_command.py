@@ -24,11 +24,13 @@ from safetensors.torch import load_file, save_file
 
 from anet_core import build, command, deployment, inference, records, weights
 from anet_core.command import calibration, main
-from anet_core.dataset import read_image
+from anet_core.dataset import load, read_image
 from anet_core.defects import overlay
 from anet_core.inference import Segmenter, to_input, weights_file
+from anet_core.metrics import confusion
 from anet_core.prediction import HALF, pad_amounts, predict
 from anet_core.protocol import PROTOCOLS, QUICK
+from anet_core.thresholds import at_thresholds
 from data_prep import own, synthetic
 
 from conftest import ROOT, draw
@@ -78,7 +80,8 @@ def test_predict_writes_masks_and_overlays_and_prints_what_they_show(pictures, n
     assert main(["predict", str(pictures), "--out", str(out), "--white", "4095", *SMALL]) == 0
     printed, said = capsys.readouterr()
     lines = [json.loads(line) for line in printed.splitlines()]
-    assert [Path(line["file"]).name for line in lines] == ["deep.tif", "whole 9.JPG", "whole 10.png"] and said == ""
+    assert [Path(line["file"]).name for line in lines] == ["deep.tif", "whole 9.JPG", "whole 10.png"]
+    assert said == f"passed over in {pictures}: notes.txt (1 in all)\n"
     assert {str(path) for path in out.iterdir()} == {line[kind] for line in lines for kind in ("mask", "overlay")}
     for line in lines:
         image, mask = read_image(Path(line["file"]), 4095), np.asarray(Image.open(line["mask"])) == 255
@@ -262,6 +265,33 @@ def test_threads_that_share_a_segmenter_get_the_masks_of_their_own_pictures(stee
             assert np.array_equal(mask, masks[i % 2])
 
 
+def test_small_regions_are_taken_for_sound(pictures, tmp_path, capsys):
+    found = {}
+    for least in ("1", "40"):
+        assert main(["predict", str(pictures / "whole 10.png"), "--threshold", "0.3", "--min-pixels", least, "--out", str(tmp_path / least)]) == 0
+        found[least] = json.loads(capsys.readouterr().out)
+    kept = [region for region in found["1"]["regions"] if region["pixels"] >= 40]
+    assert 0 < len(kept) < len(found["1"]["regions"]) and found["40"]["regions"] == kept
+    assert found["40"]["defect_pixels"] == sum(region["pixels"] for region in kept) == (np.asarray(Image.open(found["40"]["mask"])) == 255).sum()
+
+
+def test_a_test_tells_what_each_threshold_finds(tmp_path, capsys):
+    folder = draw(tmp_path / "squares")
+    assert main(["test", "--dataset", str(folder), "--threads", "1"]) == 0
+    first, head, *lines = capsys.readouterr().out.splitlines()
+    samples, segmenter = load(folder, "test"), Segmenter("neu-inclusion", threads=1)
+    assert first == f"neu-inclusion on {len(samples.ids)} pictures, 0 of them sound" and head.split() == ["IoU", "found", "right", "false", "alarms"]
+    table = {float(line.split()[0]): line.split()[1:] for line in lines if line != "threshold                               " and line.strip() != "threshold"}
+    tp, fn, fp = confusion(np.stack([segmenter(image) for image in samples.images]), samples.masks).sum(0)
+    assert table[0.5] == [f"{100 * part / whole:.1f}" if whole else "-" for part, whole in ((tp, tp + fn + fp), (tp, tp + fn), (tp, tp + fp), (0, 0))]
+    found = [float(row[1]) for row in table.values()]
+    assert found == sorted(found, reverse=True) and found[0] > found[-1]
+    none = samples.masks & False
+    alarms = at_thresholds(segmenter, replace(samples, masks=none))
+    marked = [any((segmenter.logits(image)[0] > math.log(t / (1 - t))).any() for image in samples.images[:1]) for t in alarms.index]
+    assert alarms["found"].isna().all() and ((alarms["false alarms"] > 0) >= marked).all()
+
+
 def test_the_python_interface_gives_what_predict_gives(steel, network, segmenter):
     image = np.repeat(steel[:60, :50, None], 3, axis=2)
     mask, expected = segmenter(image), predict(network, image)
@@ -359,14 +389,15 @@ def test_int8_sees_no_more_pictures_than_it_needs_of_all_parts_of_a_folder(tmp_p
 def test_a_program_uses_an_exported_file_as_the_book_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
-    Image.fromarray(picture).save("picture.png")
     page = (ROOT / "book" / "program.md").read_text()
     python, cpp, build = (re.search(f"```{language}\n(.*?)```", page, re.DOTALL).group(1) for language in ("python", "cpp", "bash"))
     [export] = re.findall("^anet (export .*--out anet.xml)$", page, re.MULTILINE)
     assert main(export.split()) == 0
-    result = {}
-    exec(python, result)
-    assert result["mask"].any() and np.array_equal(result["mask"], Segmenter("neu-inclusion")(picture))
+    result, segmenter = {}, Segmenter("neu-inclusion")
+    for height, width in ((200, 190), (224, 224)):
+        Image.fromarray(picture[:height, :width]).save("picture.png")
+        exec(python, result)
+        assert result["mask"].any() and np.array_equal(result["mask"], segmenter(picture[:height, :width]))
 
     if not shutil.which("g++"):
         pytest.skip("g++ is not here; the program in C++ was not built.")
@@ -374,7 +405,9 @@ def test_a_program_uses_an_exported_file_as_the_book_says(tmp_path, monkeypatch)
     subprocess.run(["bash", "-ec", build], check=True, env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
     marked = subprocess.run(["./mark", "anet.xml"], input=picture.tobytes(), capture_output=True, check=True).stdout
     assert np.array_equal(np.frombuffer(marked, np.uint8).reshape(224, 224) == 255, result["mask"])
-    assert subprocess.run(["./mark", "anet.xml"], input=picture.tobytes()[1:], capture_output=True).returncode == 1
+    for arguments, data in ((["anet.xml"], picture.tobytes()[1:]), ([], b""), (["none.xml"], b"")):
+        failed = subprocess.run(["./mark", *arguments], input=data, capture_output=True)
+        assert failed.returncode == 1 and failed.stderr
 
 
 def test_int8_takes_its_ranges_from_pictures(tmp_path, capsys):

@@ -297,8 +297,9 @@ def test_sets_that_teach_nothing_are_refused(tmp_path):
     with pytest.raises(FileExistsError, match="set exists already"):
         own.prepare(tmp_path / "source", tmp_path / "set")
     both = {"defect_values": (1,), "threshold": 1}
+    said = {"white": "give the value of white in", "tile": "give a tile of 32 or more", "threshold": "give one of them"}
     for wrong in ({"tile": 16}, {"tile": 64, "overlap": 64}, both, {"white": 0}, {"white": 70_000}):
-        with pytest.raises(ValueError, match="give the value of white in" if "white" in wrong else "give a tile of 32 or more"):
+        with pytest.raises(ValueError, match=next(words for key, words in said.items() if key in wrong)):
             own.prepare(tmp_path / "source", tmp_path / "other", **wrong)
 
 
@@ -338,3 +339,16 @@ def test_one_papermill_call_ends_with_a_mask_for_a_picture_never_seen(tmp_path):
     assert (segmenter.tile, segmenter.white) == (64, 4095)
     again = call("{white: 4095, tile: 32}")  # the set that is there has another
     assert again.returncode and "was made by tile 512; give another name, or delete it" in again.stderr
+    put(tmp_path / "source", "part 0", np.full((64, 64), 20_000, np.uint16), np.eye(64) > 0, ".tif")  # a mask that was drawn better
+    again = call("{white: 4095}")
+    assert again.returncode and "was made by other pictures or masks; give another name, or delete it" in again.stderr
+
+
+def test_a_set_knows_the_files_that_it_was_made_of(tmp_path):
+    put_plain(tmp_path / "source")
+    folder = own.prepare(tmp_path / "source", tmp_path / "set")
+    known = own.settings(folder)["files"]
+    assert known == own.digest(own.find_pairs(tmp_path / "source", False))
+    [mask, *_] = sorted((tmp_path / "source" / "masks").iterdir())
+    Image.fromarray(255 - np.asarray(Image.open(mask))).save(mask)
+    assert known != own.digest(own.find_pairs(tmp_path / "source", False))

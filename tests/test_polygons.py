@@ -83,6 +83,24 @@ def test_labelme_and_coco_give_the_same_masks(pictures, tmp_path):
     assert areas == {"plate one": 20 + 28, "größe": 28, "sound": 0}
 
 
+def test_a_rectangle_of_labelme_is_its_two_corners(pictures, tmp_path):
+    notes = save(tmp_path / "notes", labelme() | {"shapes": [{"points": [SQUARE[2], SQUARE[0]], "shape_type": "rectangle"}]})
+    [(_, _, mask)] = polygons.samples(notes, pictures)
+    np.testing.assert_array_equal(np.asarray(mask) == 255, polygons.mask([np.array(SQUARE, float)], (30, 20), ""))
+
+
+def test_pictures_without_a_drawing_are_named_or_taken_for_sound(pictures, tmp_path, capsys):
+    notes = tmp_path / "notes"
+    for i, name in enumerate(("plate one.png", "größe.jpg")):
+        save(notes, labelme(name), f"{i}.json")
+    for how, said, count in (([], "left out, as nothing says what is on them: sound (1 in all); if they show no defect, give --unmasked-sound\n", 2), (["--unmasked-sound"], "", 3)):
+        name = f"set{count}"
+        assert main(["polygons", str(notes), str(pictures), "--name", name, "--out", str(tmp_path), "--test", "1", *how]) == 0
+        assert capsys.readouterr().err == said
+        rows = {row["id"]: float(row["defect_fraction"]) for row in format.read_manifest(tmp_path / name)}
+        assert len(rows) == count and rows.get("sound", 0) == 0 < rows["plate one"]
+
+
 def test_they_become_a_data_set_or_nothing(pictures, tmp_path):
     exported = coco([annotation([flat(SQUARE)]), annotation([flat(TRIANGLE)], 8)])
     source = save(tmp_path / "coco", exported) / "a.json"
@@ -112,7 +130,7 @@ FAULTS = {
     "beyond floats": (labelme(shapes=([[10**400, 1], [2, 2], [3, 1]],)), "two numbers of pixels"),
     "far away": (labelme(shapes=([[1e308, 1], [-1e308, 2], [3, 1]],)), "two numbers of pixels"),
     "two corners": (labelme(shapes=(SQUARE[:2],)), "three corners or more"),
-    "a circle": (labelme() | {"shapes": [{"points": SQUARE[:2], "shape_type": "circle"}]}, "holds a circle; draw polygons"),
+    "a circle": (labelme() | {"shapes": [{"points": SQUARE[:2], "shape_type": "circle"}]}, "holds a circle; draw polygons or rectangles"),
     "outside": (labelme(shapes=([[40, 3], [50, 3], [50, 8]],)), "plate one.png: the polygon from (40.0, 3.0) covers no pixel"),
     "another size": (labelme(imageWidth=31), "says that plate one.png is 31x20, but it is 30x20"),
     "missing picture": (labelme("gone.png"), "gone.png is missing"),

@@ -96,7 +96,7 @@ def test_the_readme_says_how_the_others_stand_to_a_net_over_the_three_sets(runs)
     found = {name: over_sets(runs, name) for name in on_all}
     ahead, behind = [name for name in on_all if found[name][1] > 0], [name for name in on_all if found[name][2] < 0]
     assert (ahead, behind) == (["ERFNet", "ENet"], ["BiSeNet"])
-        mean, low, high = found["UNet"]
+    mean, low, high = found["UNet"]
     assert f"UNet differs from it by {mean:.1f} points over the three sets ({low:.1f} to {high:.1f})" in readme()
     of_pictures = {name: difference_over_sets(*([[by_pictures(run) for run in of_one] for of_one in side] for side in zip(*(shared(of_set[name], of_set["A-Net"]) for of_set in runs)))) for name in on_all}
     assert [name for name in on_all if of_pictures[name][2] < 0] == ["SegNet", "UNet", "BiSeNet", "BiSeNetV2", "TopFormer"]
@@ -182,7 +182,7 @@ def test_which_networks_are_faster_than_a_net():
 
 
 def test_the_steel_that_the_rate_was_chosen_by_is_as_the_readme_says(runs):
-        [chosen, *_] = [json.loads(path.read_text()) for path in sorted((ROOT / "results" / "tuning" / "by-chance").glob("*.json"))]
+    [chosen, *_] = [json.loads(path.read_text()) for path in sorted((ROOT / "results" / "tuning" / "by-chance").glob("*.json"))]
     surface = surface_groups(NEU[0])
     steel = {surface[image] for image in chosen["iou_images"]}
     seen = sorted(sum(surface[image] in steel for image in run["iou_images"]) for run in runs[0]["A-Net"])
