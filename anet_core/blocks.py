@@ -170,7 +170,7 @@ class SegHead(nn.Module):
 
 
 def plain(kernel: int, channels: int, activated: bool = False) -> nn.Module:
-    """The convolution that stands for a Light block (kernel 3) or a Wide block (5).
+    """The convolution that stands for a Light block (kernel 3) or a Wide block (5), (N, channels, H, W) to the same.
 
     Args:
         activated: with a PReLU instead of the bias, which counts to the same printed digits. Without, blocks in a row are one linear map.
@@ -181,7 +181,11 @@ def plain(kernel: int, channels: int, activated: bool = False) -> nn.Module:
 
 
 class NoJump(nn.Module):
-    """What is left of a Cat block without the jump connection: its extraction block alone."""
+    """What is left of a Cat block without the jump connection: its extraction block alone.
+
+    Shape:
+        (N, C, H, W), of which nothing is taken, and (N, C, H, W) -> (N, C, H, W)
+    """
 
     def __init__(self, extraction: nn.Module) -> None:
         super().__init__()
@@ -192,5 +196,5 @@ class NoJump(nn.Module):
 
 
 def plain_head(c_in: int) -> nn.ConvTranspose2d:
-    """The single deconvolution that stands for the seg head."""
+    """The single deconvolution that stands for the seg head, (N, c_in, H/2, W/2) -> (N, 1, H, W)."""
     return nn.ConvTranspose2d(c_in, 1, 2, stride=2, bias=False)

@@ -71,7 +71,7 @@ def read_image(path: Path | str, white: int | None = None) -> np.ndarray:
 
     Args:
         white: the value of a grey 16-bit picture that becomes 255; give the one that the network's data set was
-            made with (``data_prep.own``). None as of ``format.eight_bits``.
+            made with (``data_prep.own``). None: see ``format.eight_bits``.
 
     Raises:
         FileNotFoundError, ValueError: see ``format.open_picture`` and ``format.eight_bits``.

@@ -25,7 +25,7 @@ Figure._repr_pretty_ = lambda figure, printer, cycle: printer.text(describe(figu
 
 
 def loss_curves(records: list[dict]) -> Axes:
-    """Training loss of runs, a running mean over 25 iterations, one line for each protocol.
+    """Training loss of runs, a running mean over SMOOTH iterations, one line for each protocol.
 
     It is Eq. 6, to which networks with training heads add the losses of these.
     """

@@ -110,7 +110,7 @@ def load(name: str | Path, rewritten: bool = True) -> nn.Module:
     """
     path = weights_file(name)
     if path.suffix == ".xml":
-        raise ValueError(f"{path} is an exported file, which anet predict and anet bench take; give the weights that it was made from.")
+        raise ValueError(f"{path} is an exported file, which anet predict, test and bench take; give the weights that it was made from.")
     network = weights.load(path)
     return deployment.optimise(network) if rewritten else network
 

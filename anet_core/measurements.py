@@ -9,7 +9,7 @@ from anet_core.rewrites import REWRITES
 
 FOLDER = RESULTS / "deployment"
 MOST_LOST = 0.3  # points of IoU that a precision may cost
-UNSTEADY = 1.5  # times between the ends of nine in ten calls
+UNSTEADY = 1.5  # times from the 5th to the 95th percentile
 
 
 def path(table: str, machine: str) -> Path:
@@ -73,7 +73,7 @@ def unsteady(times: pd.DataFrame) -> str:
     if apart < UNSTEADY:
         return ""
     return (
-        f"The machine's speed changed meanwhile: of nine in ten calls of a network the slowest took {apart:.1f} times as long as the fastest. "
+        f"The machine's speed changed meanwhile: the 95th percentile of a network's calls is {apart:.1f} times the 5th. "
         "Compare ratios, which are taken within a turn, and not the milliseconds of two tables or data sets."
     )
 

@@ -60,7 +60,7 @@ def profile(exported: dict[str, ov.Model], precisions: list[str], threads: int, 
 def times(compiled: dict[Hashable, ov.CompiledModel], image: np.ndarray, repetitions: int) -> dict[Hashable, pd.DataFrame]:
     """Microseconds of each operator in each of the repetitions, of models compiled with PERF_COUNT, which take turns of BURST.
 
-    Whole ones: 0 of what has nothing to do, and of what is done sooner, which OpenVINO calls not run.
+    OpenVINO counts whole microseconds, and calls what takes less than one not run: that is 0 here.
     """
     requests = {name: model.create_infer_request() for name, model in compiled.items()}
     rows = {name: [] for name in compiled}

@@ -61,14 +61,14 @@ def surfaces(run: dict) -> dict[str, str]:
 def effective_surfaces(run: dict) -> float:
     """How many surfaces of equal size would weigh on a run's pooled IoU as unevenly as those of its test do.
 
-    (sum w)^2 / sum w^2, w being the pixels of a surface that are marked or should be.
+    Kish's effective sample size (Survey Sampling, 1965), (sum w)^2 / sum w^2, w being the pixels of a surface that are marked or should be.
     """
     weights = by_surface(run)[1].sum(1)
     return float(weights.sum() ** 2 / (weights**2).sum())
 
 
 def by_pictures(run: dict) -> dict:
-    """A run whose pooled IoU is the mean over its pictures: the pixels of each count in parts of all of its own."""
+    """A run whose pooled IoU is the mean over its pictures: of each, TP, FN and FP are divided by their sum, which makes all alike in weight."""
 
     def parts(counts: list[float]) -> list[float]:
         return [count / sum(counts) for count in counts] if any(counts) else [1.0, 0.0, 0.0]  # nothing to find, and nothing found
@@ -125,7 +125,7 @@ def difference_over_sets(ours: list[list[dict]], theirs: list[list[dict]]) -> tu
 
 
 def hinges(ours: list[dict], theirs: list[dict]) -> list[str]:
-    """The surfaces without any one of which the interval of ``difference`` holds 0."""
+    """The surfaces without any one of which the interval of ``difference`` holds 0: what leaving one out changes."""
     ours, theirs = shared(ours, theirs)
 
     def undecided(surface: str) -> bool:

@@ -78,7 +78,7 @@ def ratios(milliseconds: pd.DataFrame, reference: str) -> pd.DataFrame:
 
 
 def front(points: pd.DataFrame) -> list[bool]:
-    """For each row whether no other is both faster and at least as good: columns median_ms and iou."""
+    """For each row whether it is on the Pareto front, no other being both faster and at least as good: columns median_ms and iou."""
     return [not ((points["median_ms"] < one.median_ms) & (points["iou"] >= one.iou)).any() for one in points.itertuples()]
 
 

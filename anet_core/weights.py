@@ -58,7 +58,7 @@ def opened(path: Path) -> Iterator["safe_open"]:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} does not exist; train that network first, or give another weights file.")
+        raise FileNotFoundError(f"{path} is no file; train that network first, or give another weights file.")
     try:
         with safe_open(path, framework="pt") as file:
             yield file

@@ -255,7 +255,7 @@ def open_picture(path: Path) -> Image.Image:
             upright = ImageOps.exif_transpose(image)
             return upright.convert("L") if upright.mode == "1" else upright
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; every picture needs an image and a mask of the same name.") from None
+        raise FileNotFoundError(f"{path} is missing; put it there, or take it out of what names it.") from None
     except UnidentifiedImageError:
         raise ValueError(f"{path} cannot be read as a picture (not {', '.join(FORMATS)}, or damaged); replace the file.") from None
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file

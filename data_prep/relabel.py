@@ -7,7 +7,7 @@ or brighter than its surroundings is said by whoever asks: a person knows it of 
 
 Method and default parameters were chosen on the 750 training pictures of split 0 of the three NEU sets. That of scratches
 was drawn again later, when more overlaps were found, so some of its test pictures are among them. Before that,
-ways that do not ask whether a defect is dark or bright had been dropped, on the pictures of odd number of either part.
+ways that do not ask whether a defect is dark or bright had been dropped, by training and test pictures whose numbers are odd.
 """
 
 import cv2

@@ -130,7 +130,7 @@ def parts(iterations: int) -> pd.DataFrame:
 
 
 def part_of(place: str) -> str:
-    """A stage, or of the first, in whose blocks int8 differs most, the block."""
+    """The stage of a module; in S1, whose blocks differ most in int8, the block."""
     stage = operators.stage(place)
     return ".".join(place.split(".")[:2]) if stage == "S1" else stage
 

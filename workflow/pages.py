@@ -57,8 +57,8 @@ PAGES: dict[str, tuple[str, dict]] = {
 # Notebook -> what it reads of results/, as shell patterns, whose * goes through folders.
 READS: dict[str, tuple[str, ...]] = {
     "ablation": ("runs/{dataset}--*",), "comparison": ("runs/{dataset}--*",),
-    "audit": ("runs/{dataset}*--A-Net--tuned--split0-*",), "relabelling": ("runs/{dataset}*--A-Net--*--split0-*",),
-    "protocol": ("runs/neu-*--A-Net--*--split0-*", "study/*", "tuning/*"), "runs": ("runs/*",), "claims": ("*",),
+    "audit": ("runs/{dataset}*--A-Net--tuned--*",), "relabelling": ("runs/{dataset}*--A-Net--*--split0-*",),
+    "protocol": ("runs/neu-*--A-Net--*", "runs/neu-*--ENet--printed--*", "study/*", "tuning/*"), "runs": ("runs/*",), "claims": ("*",),
     "complexity_audit": ("runs/*",), "timing": ("timing/*", "deployment/*--training.csv", "gpu/*", "runs/*"),
     "deployment": ("deployment/*", "runs/*"), "quantisation": ("deployment/*",), "quarter": ("deployment/*", "runs/*", "tuning/*"),
     "dataset": (), "network": (), "blocks": (), "paper_tables": (), "your_data": (),
@@ -81,7 +81,7 @@ def execute(page: str) -> None:
 
 
 def indexed(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook with its pictures in 256 colours, which takes half the bytes and shows as little less."""
+    """The notebook with its pictures in 256 colours, which takes half the bytes and cannot be seen."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):

@@ -95,7 +95,7 @@ def cells() -> dict[str, Claim]:
 
 @cache
 def cell_of() -> dict[tuple[str, ...], Claim]:
-    """The printed cell of a quantity and a network; of A-Net's, which stand in Tables II and III, the latter."""
+    """The printed cell of a quantity and a network; where Tables II and III both print one, as of A-Net, that of Table III."""
     return {tuple(cell.check.split()[1:]): cell for cell in cells().values() if cell.check.startswith("value")}
 
 
