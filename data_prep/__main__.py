@@ -34,7 +34,7 @@ def own(options: argparse.Namespace) -> int:
     print(prepare(
         options.source, place(options), tile=options.tile, overlap=options.overlap,
         test=options.test, split_seed=options.split_seed, white=options.white, defect_values=options.defect_values,
-        threshold=options.threshold, unmasked_sound=options.unmasked_sound,
+        threshold=options.threshold, unmasked_sound=options.unmasked_sound, join_overlaps=options.join_overlaps,
     ))
     return 0
 
@@ -116,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--threshold", type=int, help="instead, values above it mean a defect")
     sound = {"action": "store_true", "help": "take pictures without a mask for free of defects"}
     one.add_argument("--unmasked-sound", **sound)
+    one.add_argument("--join-overlaps", action="store_true", help="keep pictures that overlap on one side of the split; takes minutes")
     split(one)
 
     one = command(polygons)

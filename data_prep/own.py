@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_prep import format
+from data_prep import format, overlap
 
 TILE = 512
 LEAST = 32  # pixels, the side of a tile
@@ -21,7 +21,7 @@ NOTE = "prepared.json"
 
 def prepare(
     source: Path, out: Path, *, tile: int = TILE, overlap: int = 0, test: int | None = None, split_seed: int = 0,
-    white: int | None = None, defect_values: Collection[int] = (), threshold: int | None = None, unmasked_sound: bool = False,
+    white: int | None = None, defect_values: Collection[int] = (), threshold: int | None = None, unmasked_sound: bool = False, join_overlaps: bool = False,
 ) -> Path:
     """Make a data set from source/images and source/masks.
 
@@ -40,6 +40,8 @@ def prepare(
             every picture has a mask.
         threshold: instead, values above it mean a defect; for masks with grey edges.
         unmasked_sound: take pictures without a mask for free of defects.
+        join_overlaps: keep pictures that show the same surface in part (see ``overlap``) on one side of the split; finding them takes
+            minutes, and all pictures at once in memory.
 
     Returns:
         the new folder.
@@ -64,9 +66,11 @@ def prepare(
         raise ValueError(f"{source / 'masks'} marks no defect at all; see what values the masks hold.")
     size = common_size({pairs[key][0]: sides for key, sides in sizes.items()}, tile)
     tiles = {key: corners(key, sides, size, overlap) for key, sides in sizes.items()}
-    groups = {name: key for key, names in tiles.items() for name in names}
-    if len({name.casefold() for name in groups}) < sum(map(len, tiles.values())):
+    of_tile = {name: key for key, names in tiles.items() for name in names}
+    if len({name.casefold() for name in of_tile}) < sum(map(len, tiles.values())):
         raise ValueError(f"{source / 'images'} holds pictures that are named like tiles of others; rename them.")
+    surface = surfaces(pairs, white) if join_overlaps else {key: key for key in pairs}
+    groups = {name: surface[key] for name, key in of_tile.items()}
 
     def samples() -> Iterator[tuple[str, Image.Image, Image.Image]]:
         for key, image, mask in read(pairs, white):
@@ -77,13 +81,13 @@ def prepare(
 
     drawn = test
     if test is None:
-        keys = [groups[name] for name in sorted(groups, key=format.natural)]
-        rows = [{"group": key, "defect_fraction": bool(set(values[key]) & set(defects))} for key in keys]
+        keys = [of_tile[name] for name in sorted(of_tile, key=format.natural)]
+        rows = [{"group": surface[key], "defect_fraction": bool(set(values[key]) & set(defects))} for key in keys]
         drawn = format.possible_test(rows, split_seed, source / "images")
     chosen = {
         "source": source.name, "size": size, "tile": tile, "overlap": overlap, "white": white,
         "defect_values": defects if threshold is None else None, "threshold": threshold, "unmasked_sound": unmasked_sound,
-        "test": test, "split_seed": split_seed, "files": digest(pairs),
+        "join_overlaps": join_overlaps, "test": test, "split_seed": split_seed, "files": digest(pairs),
     }
     format.write(out, samples(), drawn, split_seed, groups, {NOTE: json.dumps(chosen, indent=1) + "\n"})
     return out
@@ -96,6 +100,16 @@ def settings(folder: Path) -> dict:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError:
         raise ValueError(f"{path} is damaged; make the data set again, or delete that file if its pictures are of 8 bits.") from None
+
+
+def surfaces(pairs: dict[str, tuple[Path, Path | None]], white: int | None) -> dict[str, str]:
+    """For each picture the first of those that show the same surface in part, by a chain of such pictures; itself where none does."""
+    from data_prep.audit import Sample, search  # which only this needs
+
+    grey = (np.asarray(Image.fromarray(image).convert("L")) for _, image, _ in read(pairs, white))
+    samples = {i: Sample(key, "", image, np.zeros(0)) for i, (key, image) in enumerate(zip(pairs, grey))}
+    keys = list(pairs)
+    return {key: keys[first] for key, first in zip(keys, overlap.groups(len(keys), [(pair.a, pair.b) for pair in search(samples)]))}
 
 
 def digest(pairs: dict[str, tuple[Path, Path | None]]) -> str:

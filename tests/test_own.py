@@ -344,6 +344,24 @@ def test_one_papermill_call_ends_with_a_mask_for_a_picture_never_seen(tmp_path):
     assert again.returncode and "was made by other pictures or masks; give another name, or delete it" in again.stderr
 
 
+def test_pictures_that_overlap_stay_on_one_side_where_that_is_asked(tmp_path):
+    """Cuts of three surfaces, two of each shifted by 20 pixels; turned ones are told by tests of ``overlap``."""
+    for i in range(3):
+        wide, mask = RNG.integers(0, 256, (64, 84)).astype(np.uint8), np.pad(np.full((20, 20), 255, np.uint8), ((0, 44), (20, 44)))
+        for j, left in enumerate((0, 20)):
+            put(tmp_path / "source", f"p{j}{i}", wide[:, left : left + 64], mask[:, left : left + 64])
+    groups = {}
+    for joined in (False, True):
+        folder = own.prepare(tmp_path / "source", tmp_path / f"{joined}", test=2, join_overlaps=joined)
+        rows = dataset.read_manifest(folder)
+        groups[joined] = {row["id"]: row["group"] for row in rows}
+        if joined:
+            assert len({row["group"] for row in rows if row["split"] == "test"}) == 1
+            assert not {row["group"] for row in rows if row["split"] == "test"} & {row["group"] for row in rows if row["split"] == "train"}
+    assert groups[False] == {key: key for key in groups[False]}
+    assert groups[True] == {f"p{j}{i}": f"p0{i}" for i in range(3) for j in range(2)}
+
+
 def test_a_set_knows_the_files_that_it_was_made_of(tmp_path):
     put_plain(tmp_path / "source")
     folder = own.prepare(tmp_path / "source", tmp_path / "set")
