@@ -257,11 +257,15 @@ def test(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train a network on a data set and test it; what was killed goes on when the same is asked again."""
+    import torch
+
     from anet_core.protocol import protocol
     from anet_core.records import converged, name_of
     from anet_core.run import run
     from data_prep import locate
 
+    if options.threads:
+        torch.set_num_threads(options.threads)
     record = converged(run(
         options.model, locate(options.dataset), protocol(options.protocol), options.split_seed, options.seed,
         results=options.results,
@@ -356,7 +360,7 @@ def parser() -> argparse.ArgumentParser:
     one = command(bench, weights, threads, size)
     one.add_argument("--iterations", type=positive, default=200, help="pictures timed in each way (default: %(default)s)")
 
-    one = command(train)
+    one = command(train, threads)
     one.add_argument("--dataset", required=True, help="a known name or a folder")
     one.add_argument("--protocol", default="tuned", help="tuned, printed or quick (default: %(default)s)")
     one.add_argument("--model", default="A-Net", help="a name of anet_core.names() (default: %(default)s)")

@@ -454,9 +454,12 @@ def test_bench_of_an_exported_file(tmp_path, capsys):
 
 def test_trained_weights_are_found_again(squares, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(PROTOCOLS, "short", replace(QUICK, name="short", iterations=3, batch_size=4))
-    assert main(["train", "--dataset", str(squares), "--protocol", "short", "--results", str(tmp_path / "results")]) == 0
+    before = torch.get_num_threads()
+    assert main(["train", "--dataset", str(squares), "--protocol", "short", "--threads", "3", "--results", str(tmp_path / "results")]) == 0
+    torch.set_num_threads(before)
     said = re.search(r"^IoU \d+\.\d\d % on 2 test images; weights in (.*)$", capsys.readouterr().out, re.MULTILINE)
     assert weights.load(Path(said[1])) and (tmp_path / "results" / "runs" / f"{Path(said[1]).stem}.json").is_file()
+    assert records.read(tmp_path / "results" / "runs" / f"{Path(said[1]).stem}.json")["threads"] == 3
     Path(said[1]).rename(tmp_path / "moved")
     assert main(["train", "--dataset", str(squares), "--protocol", "short", "--results", str(tmp_path / "results")]) == 0
     assert f"its weights {said[1]} are not at hand" in capsys.readouterr().out
