@@ -189,6 +189,16 @@ def test_the_steel_that_the_rate_was_chosen_by_is_as_the_readme_says(runs):
     assert f"{seen[0]} to {seen[-1]} of the 50 test pictures of inclusions show steel that is also in the pictures it was chosen on" in readme()
 
 
+def test_the_printed_rate_is_as_the_readme_says():
+    recorded, apart = records.read_all(ROOT / "results" / "runs"), []
+    for dataset in NEU:
+        as_printed = runs_by_network(recorded, f"{dataset}-random", "printed")
+        assert list(as_printed) == ["A-Net", "ENet"]
+        apart.append(difference(as_printed["ENet"], as_printed["A-Net"])[0])
+    assert apart[0] < 0 < apart[1] and apart[2] < 0
+    assert f"ENet ends {-apart[0]:.1f} points behind on inclusions, {apart[1]:.1f} ahead on patches and {-apart[2]:.1f} behind on scratches" in readme()
+
+
 def test_the_magnetic_tiles_are_as_the_readme_says():
     of_tiles = runs_by_network(records.read_all(ROOT / "results" / "runs"), "magnetic-tile", "tuned")
     [ours], [unet] = of_tiles["A-Net"], of_tiles["UNet"]
