@@ -345,8 +345,8 @@ def test_the_batch_is_that_of_the_data_set(squares, tmp_path):
     assert run("A-Net:none", link, replace(SHORT, iterations=1, batch_size=5), results=tmp_path, progress=False)["batch_size"] == 4
 
 
-@pytest.mark.parametrize("seeds", [{"seed": -1}, {"split_seed": -1}])
-def test_a_seed_below_0_is_refused(squares, tmp_path, seeds):
+@pytest.mark.parametrize("seeds", [{"seed": -1}, {"split_seed": -1}, {"seed": 2**32}])
+def test_a_seed_out_of_range_is_refused(squares, tmp_path, seeds):
     with pytest.raises(ValueError, match="the seed is .*; give a whole number from 0 to 4294967295"):
         run("A-Net", squares, SHORT, **seeds, results=tmp_path)
 
