@@ -56,8 +56,9 @@ def polygons(options: argparse.Namespace) -> int:
     notes = {NOTE: json.dumps({"white": options.white}) + "\n"}  # by which further pictures are read
     drawn = polygons.samples(options.source, options.pictures, options.white, options.unmasked_sound)
     format.write(folder, drawn, options.test, options.split_seed, notes=notes)
-    left = {path.stem for path in options.pictures.iterdir() if path.suffix.lower() in format.SUFFIXES} - {row["id"] for row in format.read_manifest(folder)}
-    if left:
+    taken = {row["id"] for row in format.read_manifest(folder)}
+    files = (path for path in options.pictures.iterdir() if path.suffix.lower() in format.SUFFIXES and path.name[0] != ".")
+    if left := {path.stem for path in files} - taken:
         print(f"left out, as nothing says what is on them: {', '.join(sorted(left)[:3])}{', ...' * (len(left) > 3)} ({len(left)} in all); if they show no defect, give --unmasked-sound", file=sys.stderr)
     print(folder)
     return 0

@@ -50,7 +50,10 @@ def samples(
                 )
             yield key, image, Image.fromarray(np.uint8(255 * mask(polygons, image.size, f"{path}, {name}")))
     for path in sorted(pictures.iterdir()) if unmasked_sound else ():
-        if path.suffix.lower() in format.SUFFIXES and path.name[0] != "." and path.stem.casefold() not in drawn:
+        if path.suffix.lower() in format.SUFFIXES and path.name[0] != "." and path.name not in drawn.values():
+            if other := drawn.get(path.stem.casefold()):
+                raise ValueError(f"{path} and {other} would have the same name in the data set; keep one.")
+            drawn[path.stem.casefold()] = path.name
             image = format.eight_bits(format.open_picture(path), path, white)
             yield path.stem, image, Image.new("L", image.size)
 

@@ -99,6 +99,9 @@ def test_pictures_without_a_drawing_are_named_or_taken_for_sound(pictures, tmp_p
         assert capsys.readouterr().err == said
         rows = {row["id"]: float(row["defect_fraction"]) for row in format.read_manifest(tmp_path / name)}
         assert len(rows) == count and rows.get("sound", 0) == 0 < rows["plate one"]
+    Image.new("L", (30, 20)).save(pictures / "sound.png")
+    assert main(["polygons", str(notes), str(pictures), "--name", "both", "--out", str(tmp_path), "--unmasked-sound"]) == 1
+    assert "sound.png and sound.bmp would have the same name in the data set; keep one." in capsys.readouterr().err
 
 
 def test_they_become_a_data_set_or_nothing(pictures, tmp_path):
