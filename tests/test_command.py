@@ -204,7 +204,8 @@ def test_weights_that_are_none(tmp_path, capsys):
         tmp_path / "free.xml": ".*free.xml is not of a network from a picture of one size to its mask; give a file that anet export wrote.",
         "bolts": "there are no weights for 'bolts'; known: .*neu-inclusion, .*; or give the path of a .safetensors file, or of an .xml that anet export wrote.",
         "neu-inclusion:B-Net": "there are no weights for 'neu-inclusion:B-Net'; known: .*neu-inclusion:A-Net-light.wide.jump, .*",
-        tmp_path / "gone.safetensors": ".*gone.safetensors does not exist; .*",
+        tmp_path / "anet.onnx": ".*anet.onnx is for another runtime; give a .safetensors file, or an .xml that anet export wrote.",
+        tmp_path / "gone.safetensors": ".*gone.safetensors is no file; .*",
         tmp_path / "cut.safetensors": ".*cut.safetensors is not a whole safetensors file .*",
         tmp_path / "other.safetensors": ".*other.safetensors says it holds A-Net, but its tensors are another network's.",
         tmp_path / "stranger.safetensors": ".*stranger.safetensors does not say which network it is of, or names an unknown one .'B-Net'.*",
@@ -328,7 +329,7 @@ def test_an_exported_file_computes_the_same(form, name, tmp_path, capsys):
         picture = np.random.default_rng(0).integers(0, 255, (60, 50, 3), np.uint8)
         assert from_file.tile == 96 and np.array_equal(from_file(picture), from_weights(picture))
         assert main(["export", "--weights", str(path), "--format", "onnx", "--out", str(tmp_path / "again.onnx")]) == 1
-        assert capsys.readouterr().err == f"{path} is an exported file, which anet predict and anet bench take; give the weights that it was made from.\n"
+        assert capsys.readouterr().err == f"{path} is an exported file, which anet predict, test and bench take; give the weights that it was made from.\n"
     exported = openvino.Core().read_model(path)
     model = deployment.compile_for_cpu(exported, "f32", threads=1)
     (taken,), (given,) = model.inputs, model.outputs

@@ -104,7 +104,7 @@ def test_the_same_weights_are_the_same_bytes(tmp_path):
 
 def test_bad_weights_are_one_sentence(tmp_path):
     path = tmp_path / "w.safetensors"
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(FileNotFoundError, match="w.safetensors is no file"):
         weights.load(path)
     weights.save(build("A-Net"), "A-Net:none", path)
     with pytest.raises(ValueError, match="its tensors are another network's"):
