@@ -79,7 +79,8 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
     image = read_image(path, options.white or segmenter.white)
     taken |= {file.resolve() for file in files.values()}
     mask, milliseconds = segmenter.timed(image)
-    mask = without_specks(mask, options.min_pixels)
+    if options.min_pixels > 1:
+        mask = without_specks(mask, options.min_pixels)
     save(255 * mask.astype(np.uint8), files["mask"])
     save(overlay(image, mask), files["overlay"])
     return {
