@@ -9,7 +9,7 @@ from anet_core.complexity import parameters, true_macs
 from anet_core.paper import printed_iou
 from anet_core.records import diverged
 from anet_core.registry import build
-from anet_core.statistics import alike, bootstrap, difference, effect_size, hinges, interval, shared
+from anet_core.statistics import alike, bootstrap, difference, effect_size, hinges, interval, mean, shared
 
 
 def runs_by_network(records: list[dict], dataset: str, protocol: str, lost: bool = False) -> dict[str, list[dict]]:
@@ -36,7 +36,7 @@ def standings(
 ) -> pd.DataFrame:
     """One row a network: its size, the printed IoU, ours with its 95 % interval, and how far it is from a reference.
 
-    ``IoU`` is the mean over ``runs`` of the pooled IoU in percent, ``of pictures`` that of the mean over pictures; what was not run is missing. The runs are ``comparable`` ones.
+    ``IoU`` is the mean of the pooled IoU of ``runs`` (``statistics.mean``) in percent, ``of pictures`` that of the mean over pictures; what was not run is missing. The runs are ``comparable`` ones.
     ``minus <reference>`` is in points, paired on the same test images of the runs that both have, and ``effect`` the
     standardised size of that difference (``statistics.effect_size``). ``note`` says "diverged" of the networks that are ``lost``, those of
     which all runs did.
@@ -48,9 +48,9 @@ def standings(
             row = {"network": name, "parameters (M)": parameters(network) / 1e6, "true MACs (G)": true_macs(network, 224) / 1e9}
         row |= {"printed": printed_iou(name, dataset), "runs": len(runs.get(name, []))}
         if name in runs:
-            row["IoU"] = sum(run["iou_pooled"] for run in runs[name]) / len(runs[name])
+            row["IoU"] = mean(runs[name])
             row["low"], row["high"] = interval(bootstrap(runs[name]))
-            row["of pictures"] = sum(run["iou_image_mean"] for run in runs[name]) / len(runs[name])
+            row["of pictures"] = mean(runs[name], "iou_image_mean")
         elif name in lost:
             row["note"] = "diverged"
         if name != reference and name in runs and shared(runs[name], runs.get(reference, []))[0]:

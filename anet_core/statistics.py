@@ -1,8 +1,8 @@
 """Intervals for what a few dozen test pictures, and a few runs, can tell.
 
-The bootstrap (Efron 1979) draws runs, and groups of pictures that show one surface, because pictures of one surface
-are not independent. A surface that is drawn is drawn in every run that was tested on it, so that differences of networks are paired, and
-splits that share surfaces tell no more of them than they do. That runs are drawn, too, which differ also by their surfaces, makes intervals rather too wide
+The bootstrap (Efron 1979) draws splits, the runs on each, which differ by their seed, and groups of pictures that show one surface, because
+pictures of one surface are not independent. A surface that is drawn is drawn in every run that was tested on it, so that differences of networks are paired, and
+splits that share surfaces tell no more of them than they do. That splits are drawn, too, which differ also by their surfaces, makes intervals rather too wide
 (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 2007).
 """
 
@@ -17,21 +17,25 @@ RESAMPLES = 10_000  # at 2000 another seed turns verdicts whose interval ends ne
 
 
 def bootstrap(runs: list[dict], seed: int = 0) -> np.ndarray:
-    """Draws of the mean over runs of the pooled IoU, in percent; float (RESAMPLES,).
+    """Draws of the mean pooled IoU of runs (see ``mean``), in percent; float (RESAMPLES,).
 
     With one run they hold what another draw of as many surfaces would change, not another seed or split.
     """
     counted = [by_surface(run) for run in runs]
     names = sorted({name for of_run, _ in counted for name in of_run})
-    splits = sorted({run["split_seed"] for run in runs})
-    times = drawn(len(names), (seed, *splits, crc32(" ".join(names).encode())))  # other sets draw others
-    draws = []
-    for of_run, counts in counted:
+    on_split: dict[int, list[np.ndarray]] = {run["split_seed"]: [] for run in runs}
+    times = drawn(len(names), (seed, *sorted(on_split), crc32(" ".join(names).encode())))  # other sets draw others
+    for run, (of_run, counts) in zip(runs, counted):
         found = times[:, np.searchsorted(names, of_run)]  # (RESAMPLES, surfaces of the run)
         # A run of whose surfaces none is drawn keeps its own IoU.
-        draws.append(100 * np.where(found.any(1), iou(found @ counts), iou(counts.sum(0))))
-    of_runs = np.random.default_rng(seed).integers(0, len(runs), (len(runs), RESAMPLES))
-    return np.take_along_axis(np.stack(draws), of_runs, axis=0).mean(0)
+        on_split[run["split_seed"]].append(100 * np.where(found.any(1), iou(found @ counts), iou(counts.sum(0))))
+    rng = np.random.default_rng(seed)
+    return redrawn(np.stack([redrawn(np.stack(draws), rng) for draws in on_split.values()]), rng)
+
+
+def redrawn(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The mean in each column (n, RESAMPLES) of n of its values, drawn with replacement; (RESAMPLES,)."""
+    return np.take_along_axis(values, rng.integers(0, len(values), values.shape), axis=0).mean(0)
 
 
 def drawn(count: int, seed: tuple[int, ...]) -> np.ndarray:
@@ -78,6 +82,27 @@ def by_pictures(run: dict) -> dict:
     }
 
 
+def mean(runs: list[dict], measure: str = "iou_pooled") -> float:
+    """The mean over splits of the mean over the runs on each, so that a split that was run by more seeds counts no more than another; in percent."""
+    return float(np.mean([np.mean(values) for values in on_splits(runs, measure)]))
+
+
+def deviations(runs: list[dict]) -> tuple[float, float]:
+    """Standard deviations of the pooled IoU, in points: of the means of splits, and of runs by other seeds on one split; nan where there are none."""
+    values = on_splits(runs, "iou_pooled")
+    others = sum(len(of_split) - 1 for of_split in values)
+    within = np.sqrt(sum(np.var(of_split) * len(of_split) for of_split in values) / others) if others else np.nan
+    return float(np.std([np.mean(of_split) for of_split in values], ddof=1)) if len(values) > 1 else np.nan, float(within)
+
+
+def on_splits(runs: list[dict], measure: str) -> list[list[float]]:
+    """A measure of the runs on each split."""
+    found: dict[int, list[float]] = {}
+    for run in runs:
+        found.setdefault(run["split_seed"], []).append(run[measure])
+    return list(found.values())
+
+
 def interval(draws: np.ndarray, comparisons: int = 1) -> tuple[float, float]:
     """The 95 % interval of draws; of several comparisons, that of all of them together (Bonferroni)."""
     low, high = np.percentile(draws, (2.5 / comparisons, 100 - 2.5 / comparisons))
@@ -102,7 +127,7 @@ def shared(ours: list[dict], theirs: list[dict]) -> tuple[list[dict], list[dict]
 
 
 def difference(ours: list[dict], theirs: list[dict], comparisons: int = 1) -> tuple[float, float, float]:
-    """Mean pooled IoU of ours less theirs over the runs that both have, with its 95 % interval (see ``interval``), in points.
+    """Mean pooled IoU (see ``mean``) of ours less theirs over the runs that both have, with its 95 % interval (see ``interval``), in points.
 
     Raises:
         ValueError: no run has the same split and seed, or they were not tested on the same images.
@@ -113,15 +138,13 @@ def difference(ours: list[dict], theirs: list[dict], comparisons: int = 1) -> tu
     for a, b in zip(ours, theirs):
         if a["confusion_images"].keys() != b["confusion_images"].keys():
             raise ValueError(f"{a['model']} and {b['model']} on {a['dataset']} were not tested on the same images.")
-    mean = np.mean([a["iou_pooled"] - b["iou_pooled"] for a, b in zip(ours, theirs)])
-    return float(mean), *interval(bootstrap(ours) - bootstrap(theirs), comparisons)
+    return mean(ours) - mean(theirs), *interval(bootstrap(ours) - bootstrap(theirs), comparisons)
 
 
 def difference_over_sets(ours: list[list[dict]], theirs: list[list[dict]]) -> tuple[float, float, float]:
     """The mean over data sets of ``difference``, each set counting alike; the runs of either network are given set by set."""
     pairs = [shared(*of_set) for of_set in zip(ours, theirs)]
-    mean = np.mean([difference(*pair)[0] for pair in pairs])
-    return float(mean), *interval(np.mean([bootstrap(one) - bootstrap(other) for one, other in pairs], axis=0))
+    return float(np.mean([difference(*pair)[0] for pair in pairs])), *interval(np.mean([bootstrap(one) - bootstrap(other) for one, other in pairs], axis=0))
 
 
 def hinges(ours: list[dict], theirs: list[dict]) -> list[str]:
@@ -194,7 +217,7 @@ def rank_of_redraws(runs: dict[str, list[dict]]) -> tuple[float, float, float]:
 
 def means(runs: dict[str, list[dict]]) -> np.ndarray:
     """The mean pooled IoU of each network; (networks,)."""
-    return np.array([np.mean([run["iou_pooled"] for run in of_one]) for of_one in runs.values()])
+    return np.array([mean(of_one) for of_one in runs.values()])
 
 
 def spearman(columns: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from scipy.stats import spearmanr
 
 from anet_core.metrics import iou, iou_pooled
 from anet_core.statistics import (
-    bootstrap, bootstrap_iou_pooled, by_pictures, difference, difference_over_sets, effect_size, effective_surfaces, hinges, interval,
+    bootstrap, bootstrap_iou_pooled, by_pictures, deviations, difference, difference_over_sets, effect_size, effective_surfaces, hinges, interval, mean,
     rank_by_chance, rank_correlation, rank_of_redraws, shared,
 )
 from data_prep import neu
@@ -199,3 +199,24 @@ def test_over_sets_each_set_counts_alike_and_their_surfaces_are_drawn_apart():
 def test_of_several_comparisons_the_intervals_are_wider():
     draws = np.arange(10_001) / 10_000
     assert interval(draws) == pytest.approx((0.025, 0.975)) and interval(draws, 5) == pytest.approx((0.005, 0.995))
+
+
+def of_iou(percent, split_seed, seed):
+    """A run on so many equal surfaces that only split and seed can change its IoU."""
+    return run([[percent, 100 - percent, 0]] * 20, split_seed=split_seed, seed=seed)
+
+
+def test_a_split_run_by_more_seeds_counts_no_more_than_another():
+    runs = [of_iou(60, 0, 0), of_iou(70, 0, 1), of_iou(80, 0, 2), of_iou(50, 1, 0)]
+    assert mean(runs) == pytest.approx((70 + 50) / 2)
+    draws = bootstrap(runs)
+    assert draws.mean() == pytest.approx(60, abs=0.5)
+    of_splits, of_seeds = 10 / np.sqrt(2), 10 * np.sqrt(2 / 3) / np.sqrt(3)  # the mean of two splits; of three seeds, on the one that has them
+    assert draws.std() == pytest.approx(np.sqrt(of_splits**2 + of_seeds**2 * (1 / 4 + 1 / 8)), rel=0.03)
+
+
+def test_splits_and_seeds_deviate_by_themselves():
+    assert deviations([of_iou(60, 0, 0), of_iou(70, 0, 1), of_iou(50, 1, 0), of_iou(54, 1, 1)]) == pytest.approx((13 / np.sqrt(2), np.sqrt((50 + 8) / 2)))
+    by_splits, by_seeds = deviations([of_iou(60, 0, 0), of_iou(50, 1, 0)])
+    assert by_splits == pytest.approx(10 / np.sqrt(2)) and np.isnan(by_seeds)
+    assert np.isnan(deviations([of_iou(60, 0, 0)])).all()

@@ -12,7 +12,7 @@ from anet_core import figures, records
 from anet_core.grid import NEU
 from anet_core.paper import printed_iou
 from anet_core.standings import runs_by_network
-from anet_core.statistics import bootstrap, interval
+from anet_core.statistics import bootstrap, interval, mean
 from data_prep import neu
 
 FILE = Path(__file__).resolve().parents[1] / "book" / "answer.svg"
@@ -25,15 +25,14 @@ WAYS = {  # how A-Net was trained: the variant of the data set, the protocol
 
 
 def estimates() -> pd.DataFrame:
-    """A-Net's pooled IoU in percent, the mean over all runs, with its 95 % interval, a row a data set of NEU and a way that it was run in."""
+    """A-Net's pooled IoU in percent, the mean over all runs (``statistics.mean``), with its 95 % interval, a row a data set of NEU and a way that it was run in."""
     recorded, rows = records.read_all(), []
     for dataset in NEU:
         found = {way: runs_by_network(recorded, dataset + variant, protocol).get("A-Net") for way, (variant, protocol) in WAYS.items()}
         for way, runs in ((way, runs) for way, runs in found.items() if runs):
             low, high = interval(bootstrap(runs))
-            iou = sum(run["iou_pooled"] for run in runs) / len(runs)
             printed = printed_iou("A-Net", dataset)
-            rows.append({"dataset": dataset, "way": way, "runs": len(runs), "iou": iou, "low": low, "high": high, "printed": printed})
+            rows.append({"dataset": dataset, "way": way, "runs": len(runs), "iou": mean(runs), "low": low, "high": high, "printed": printed})
     return pd.DataFrame(rows)
 
 

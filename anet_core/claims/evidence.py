@@ -15,7 +15,7 @@ from anet_core.blocks import LightBlock, WideBlock
 from anet_core.paper.cells import SETS
 from anet_core.registry import build
 from anet_core.standings import runs_by_network
-from anet_core.statistics import RESAMPLES, alike, bootstrap, effect_size
+from anet_core.statistics import RESAMPLES, alike, bootstrap, effect_size, mean
 
 MACHINES = "machine"  # what the rows of a speed are
 C, M, F = 32, 8, 112  # III.C's example: channels, bottleneck, height and width of the features
@@ -74,7 +74,7 @@ class Evidence:
         return pd.DataFrame({name: [counted(quantity, name)] for name in networks})
 
     def ious(self, dataset: str, networks: Iterable[str], protocol: str) -> pd.DataFrame:
-        """Pooled IoU in percent on one data set: the mean over the runs that all networks have that were run, then its draws.
+        """Pooled IoU in percent on one data set: the mean (``statistics.mean``) of the runs that all networks have that were run, then its draws.
 
         Where they have none in common, those without a run by the data set's own split and seed 0 are left out.
 
@@ -88,7 +88,7 @@ class Evidence:
         for of_one_split in zip(*runs.values()):
             if len({tuple(sorted(run["confusion_images"])) for run in of_one_split}) > 1:
                 raise ValueError(f"{', '.join(runs)} were not tested on the same images of {dataset}; run them again.")
-        ours = {name: [np.mean([run["iou_pooled"] for run in of_one]), *bootstrap(of_one)] for name, of_one in runs.items()}
+        ours = {name: [mean(of_one), *bootstrap(of_one)] for name, of_one in runs.items()}
         return pd.DataFrame(ours, index=range(RESAMPLES + 1))
 
     def run(self, dataset: str, protocol: str = "tuned") -> tuple[set[str], set[str]]:
