@@ -1,10 +1,11 @@
 """Your own pictures: a folder of images and masks of any size and common format becomes a data set.
 
-Images and masks pair by name; case, ending and Unicode form of the names do not matter.
+Images and masks pair by name; case, ending and Unicode form of the names do not matter, and all masks may have one of ADDITIONS, as bolt_mask.png.
 """
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from data_prep import format, overlap
 TILE = 512
 LEAST = 32  # pixels, the side of a tile
 NOTE = "prepared.json"
+ADDITIONS = re.compile("[ _.-]?(mask|label|gt|seg)")  # to the names of masks
 
 
 def prepare(
@@ -122,7 +124,8 @@ def digest(pairs: dict[str, tuple[Path, Path | None]]) -> str:
 
 def find_pairs(source: Path, unmasked_sound: bool) -> dict[str, tuple[Path, Path | None]]:
     """Image and mask of each id, the name of the image without its ending; None where a picture needs no mask."""
-    images, masks = by_name(source / "images"), by_name(source / "masks")
+    images = by_name(source / "images")
+    masks = without_addition(by_name(source / "masks"), images)
     if not images:
         raise FileNotFoundError(f"{source / 'images'} holds no picture; put some there, and their masks into {source / 'masks'}.")
     if alone := sorted(masks.keys() - images.keys()):
@@ -150,6 +153,16 @@ def by_name(folder: Path) -> dict[str, Path]:
             raise ValueError(f"{named[name]} and {path.name} have one name but for case and ending; rename one, with its mask.")
         named[name] = path
     return named
+
+
+def without_addition(masks: dict[str, Path], images: Collection[str]) -> dict[str, Path]:
+    """The masks by the names of their images, where all of them are called so with one and the same of ADDITIONS; else as they are."""
+    first = next(iter(masks), "")
+    for addition in filter(ADDITIONS.fullmatch, map(first.removeprefix, images)):
+        named = {name.removesuffix(addition): path for name, path in masks.items()}
+        if all(name.endswith(addition) for name in masks) and named.keys() <= set(images):
+            return named
+    return masks
 
 
 def read(pairs: dict[str, tuple[Path, Path | None]], white: int | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

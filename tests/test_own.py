@@ -370,3 +370,20 @@ def test_a_set_knows_the_files_that_it_was_made_of(tmp_path):
     [mask, *_] = sorted((tmp_path / "source" / "masks").iterdir())
     Image.fromarray(255 - np.asarray(Image.open(mask))).save(mask)
     assert known != own.digest(own.find_pairs(tmp_path / "source", False))
+
+
+@pytest.mark.parametrize("addition", ["_mask", "-GT", " label"])
+def test_masks_may_all_have_one_addition_to_their_names(tmp_path, addition):
+    source, drawn = tmp_path / "source", {f"p{i}": picture() for i in range(1, 7)}
+    for name, (image, mask) in drawn.items():
+        put(source, name, image, mask, ".bmp", f"{name}{addition}.png")
+    made = load_all(own.prepare(source, tmp_path / "set"))
+    assert made.keys() == drawn.keys() and all((made[name][0] == image).all() for name, (image, _) in drawn.items())
+
+
+@pytest.mark.parametrize("names", [("p10", "p20"), ("p1_mask", "p2"), ("p1_mask", "p2_label"), ("p1_mask", "p3_mask")])
+def test_no_other_name_of_a_mask_is_guessed(tmp_path, names):
+    for image, mask in zip(("p1", "p2"), names):
+        put(tmp_path, image, *picture(), mask_name=f"{mask}.png")
+    with pytest.raises(ValueError, match="has no image of the same name"):
+        own.find_pairs(tmp_path, True)
