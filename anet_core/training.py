@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import time
 from dataclasses import asdict
 from functools import partial
@@ -18,6 +17,7 @@ from anet_core.metrics import confusion, iou, iou_image_mean, iou_pooled
 from anet_core.prediction import pad_amounts, predict
 from anet_core.protocol import Protocol
 from anet_core.step import GraphedStep, optimizer_of, step
+from anet_core.whole import whole
 
 CHECKPOINT_EVERY = {"cpu": 50, "cuda": 250}  # iterations: of A-Net a minute on the one, seconds on the other
 EVALUATED_AT_ONCE = 10  # pictures
@@ -154,18 +154,16 @@ def read_checkpoint(checkpoint: Path) -> dict:
 def save_checkpoint(
     checkpoint: Path, identity: dict, model: nn.Module, optimizer: torch.optim.Optimizer, losses: list[float], seconds: float
 ) -> None:
-    """Write all that ``resume`` needs, to a temporary name first; OSError where the disk is full."""
+    """Write all that ``resume`` needs, whole or not at all; OSError where the disk is full."""
     state = {
         "identity": identity, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
         "losses": losses, "seconds": seconds,
     }
-    temporary = checkpoint.with_name(checkpoint.name + ".tmp")
-    try:
-        torch.save(state, temporary)
-    except RuntimeError:  # torch's word for a write that was cut short
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"{checkpoint} could not be written whole; is the disk full? The last one before it is kept.") from None
-    os.replace(temporary, checkpoint)
+    with whole(checkpoint) as temporary:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError:  # torch's word for a write that was cut short
+            raise OSError("cut short; the one before it is kept") from None
 
 
 def print_progress(done: int, total: int, loss: float, seconds: float) -> None:

@@ -245,7 +245,7 @@ def test_a_full_disk(one_record, capsys):
     )
     assert process.stdout.count("File too large") == 2 and "Traceback" not in process.stderr
     assert process.returncode == 1
-    assert process.stderr.startswith(f"failed   {CELL.name[:-1]}1: ") and "could not be written whole; is the disk full?" in process.stderr
+    assert process.stderr.startswith(f"failed   {CELL.name[:-1]}1: ") and "cannot be written (cut short; the one before it is kept)" in process.stderr
     assert [(p.name, p.read_bytes()) for p in path.parent.iterdir()] == [(path.name, before)]
     call("status", results=one_record)
     assert "1 done, 0 running, 1 missing, 0 faulty" in capsys.readouterr().out and not list(one_record.glob("*/*.tmp"))

@@ -24,6 +24,7 @@ import numpy as np
 from torch import nn
 
 from anet_core import deployment, metrics, predict, records, weights
+from anet_core.whole import whole
 from data_prep import format, synthetic
 
 BUILT = Path(__file__).resolve().parents[1] / "book" / "extra" / "demo" / "built"
@@ -128,9 +129,8 @@ def packed(data: bytes) -> str:
 def write_script(path: Path, name: str, value: object) -> None:
     """Write a script that sets ``anetDemo``'s property of that name, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(f"anetDemo.{name} = {json.dumps(value)};\n", encoding="utf-8")
-    temporary.replace(path)
+    with whole(path) as temporary:
+        temporary.write_text(f"anetDemo.{name} = {json.dumps(value)};\n", encoding="utf-8")
 
 
 def main() -> int:
