@@ -29,9 +29,9 @@ def card(record: dict, weights: Path) -> str:
     """
     name = records.name_of(record)
     default = name == records.run_name(record["model"], record["dataset"], "tuned")
-    ours = weights.is_relative_to(records.RESULTS)
+    ours = weights.absolute().is_relative_to(records.RESULTS)
     short = short_name(record["dataset"], record["model"])
-    called = short if ours and default else weights.relative_to(records.RESULTS.parent) if ours else weights
+    called = short if ours and default else weights.absolute().relative_to(records.RESULTS.parent) if ours else weights
     owners = sources(record["dataset"])
     return "\n".join([
         f"# {record['model']} on {record['dataset']}", "",

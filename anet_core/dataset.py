@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.format import eight_bits, open_picture, read_manifest, read_pair, sha256, split
+from data_prep.format import eight_bits, open_picture, read_manifest, read_pair, require_seed, sha256, split
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def load(folder: Path, split: str, split_seed: int = 0) -> Samples:
 
 def split_rows(rows: list[dict[str, str]], split_seed: int) -> list[dict[str, str]]:
     """The manifest's rows with their split, or with another drawn by a seed other than 0."""
+    require_seed(split_seed)
     return rows if split_seed == 0 else split(rows, sum(row["split"] == "test" for row in rows), split_seed)
 
 

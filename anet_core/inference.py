@@ -158,7 +158,8 @@ def weights_file(name: str | Path) -> Path:
         ending = path.name.rsplit("--", 3)[1:]
         files = (file.name.rsplit("--", 4) for file in folder.glob("*.safetensors"))
         known = ", ".join(sorted(weights.short_name(*parts[:2]) for parts in files if parts[2:] == ending)) or "none"
-        if others := sorted(folder.glob(f"{dataset}--{(model or 'A-Net').replace(':', '-')}--*.safetensors")):
+        asked = f"{dataset}--{(model or 'A-Net').replace(':', '-')}--"
+        if others := [file for file in sorted(folder.glob("*.safetensors")) if file.name.startswith(asked)]:
             raise FileNotFoundError(f"{str(name)!r} means a run by the protocol tuned, on split 0 with seed 0, of which there are no weights; give {others[0]}.")
         raise FileNotFoundError(f"there are no weights for {str(name)!r}; known: {known}; or give the path of a .safetensors file, or of an .xml that anet export wrote.")
     return path

@@ -141,10 +141,10 @@ def difference(ours: list[dict], theirs: list[dict], comparisons: int = 1) -> tu
     return mean(ours) - mean(theirs), *interval(bootstrap(ours) - bootstrap(theirs), comparisons)
 
 
-def difference_over_sets(ours: list[list[dict]], theirs: list[list[dict]]) -> tuple[float, float, float]:
+def difference_over_sets(ours: list[list[dict]], theirs: list[list[dict]], comparisons: int = 1) -> tuple[float, float, float]:
     """The mean over data sets of ``difference``, each set counting alike; the runs of either network are given set by set."""
     pairs = [shared(*of_set) for of_set in zip(ours, theirs)]
-    return float(np.mean([difference(*pair)[0] for pair in pairs])), *interval(np.mean([bootstrap(one) - bootstrap(other) for one, other in pairs], axis=0))
+    return float(np.mean([difference(*pair)[0] for pair in pairs])), *interval(np.mean([bootstrap(one) - bootstrap(other) for one, other in pairs], axis=0), comparisons)
 
 
 def hinges(ours: list[dict], theirs: list[dict]) -> list[str]:
@@ -170,15 +170,15 @@ def without(run: dict, surface: str) -> dict:
 def effect_size(ours: list[dict], theirs: list[dict]) -> float:
     """Standardised size d_z of the same comparison: the mean over surfaces of the difference in IoU, by its standard deviation.
 
-    A surface's difference is that of its pixels together, a mean over the runs that both have. nan with fewer than two
+    A surface's difference is that of its pixels together, a mean over the runs that both have as in ``mean``. nan with fewer than two
     surfaces, or where all differences are equal.
     """
-    differences: dict[str, list[float]] = {}
+    differences: dict[str, dict[int, list[float]]] = {}
     for a, b in zip(*shared(ours, theirs)):
         (names, counts), (_, others) = by_surface(a), by_surface(b)
         for name, value in zip(names, 100 * (iou(counts) - iou(others))):
-            differences.setdefault(name, []).append(value)
-    of_surfaces = np.array([np.mean(values) for values in differences.values()])
+            differences.setdefault(name, {}).setdefault(a["split_seed"], []).append(value)
+    of_surfaces = np.array([np.mean([np.mean(values) for values in of_splits.values()]) for of_splits in differences.values()])
     if len(of_surfaces) < 2 or np.ptp(of_surfaces) == 0:
         return float("nan")
     return float(of_surfaces.mean() / of_surfaces.std(ddof=1))
@@ -206,12 +206,12 @@ def rank_by_chance(ours: dict[str, list[dict]], printed: dict[str, float]) -> fl
 
 
 def rank_of_redraws(runs: dict[str, list[dict]]) -> tuple[float, float, float]:
-    """Spearman's rank correlation of mean IoUs with their own redraws over surfaces: its median, 2.5th and 97.5th percentile.
+    """Spearman's rank correlation of two redraws of mean IoUs over surfaces: its median, 2.5th and 97.5th percentile.
 
-    What ``rank_correlation`` comes to where the true orders are the same, and one of them is known without error.
+    What ``rank_correlation`` comes to where the true orders are the same and each is known from one test.
     """
-    draws = np.stack([bootstrap(of_one) for of_one in runs.values()])  # (networks, RESAMPLES)
-    found = spearman(draws, means(runs))
+    ones, others = (np.stack([bootstrap(of_one, seed) for of_one in runs.values()]) for seed in (0, 1))  # (networks, RESAMPLES)
+    found = spearman(ones, others)
     return float(np.median(found)), *interval(found)
 
 
@@ -221,8 +221,9 @@ def means(runs: dict[str, list[dict]]) -> np.ndarray:
 
 
 def spearman(columns: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of each of many columns (networks, n) with the same values (networks,); (n,)."""
+    """Spearman's rank correlation of each of many columns (networks, n) with values, each its own or all the same (networks,); (n,)."""
     from scipy.stats import rankdata  # half a second to load, which anet predict has no use for
 
     ranks, others = (rankdata(of, axis=0) - (len(values) + 1) / 2 for of in (columns, values))
-    return others @ ranks / np.sqrt((others**2).sum() * (ranks**2).sum(0))
+    others = others.reshape(len(others), -1)
+    return (others * ranks).sum(0) / np.sqrt((others**2).sum(0) * (ranks**2).sum(0))

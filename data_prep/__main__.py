@@ -32,27 +32,18 @@ def index(options: argparse.Namespace) -> int:
 def own(options: argparse.Namespace) -> int:
     """Make a data set from your own pictures and masks, of any size and common format."""
     print(prepare(
-        options.source, place(options), tile=options.tile, overlap=options.overlap,
+        options.source, catalogue.place(options.name, options.out), tile=options.tile, overlap=options.overlap,
         test=options.test, split_seed=options.split_seed, white=options.white, defect_values=options.defect_values,
         threshold=options.threshold, unmasked_sound=options.unmasked_sound, join_overlaps=options.join_overlaps,
     ))
     return 0
 
 
-def place(options: argparse.Namespace) -> Path:
-    """The folder of a set of one's own; ValueError where a published one has its name."""
-    if options.name in catalogue.NAMES:
-        raise ValueError(f"{options.name} is a published data set, whose results are kept under that name; give another --name.")
-    if options.name in ("", ".", ".."):
-        raise ValueError("the data set has no name; give one as --name.")
-    return (options.out or catalogue.data_root()) / options.name
-
-
 def polygons(options: argparse.Namespace) -> int:
     """Make a data set from polygons or rectangles that were drawn in labelme, or polygons of a COCO file; every label means a defect."""
     from data_prep import polygons
 
-    folder = place(options)
+    folder = catalogue.place(options.name, options.out)
     notes = {NOTE: json.dumps({"white": options.white}) + "\n"}  # by which further pictures are read
     drawn = polygons.samples(options.source, options.pictures, options.white, options.unmasked_sound)
     format.write(folder, drawn, options.test, options.split_seed, notes=notes)

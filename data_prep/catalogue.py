@@ -21,6 +21,15 @@ def data_root() -> Path:
     return Path(os.environ.get("ANET_DATA") or Path(__file__).resolve().parents[1] / "data").absolute()
 
 
+def place(name: str, out: Path | None = None) -> Path:
+    """The folder of a set of one's own in ``out``, by default ANET_DATA; ValueError where a known one has its name, or it is no name."""
+    if name in NAMES:
+        raise ValueError(f"{name} is a known data set, whose results are kept under that name; give yours another.")
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise ValueError(f"{name!r} is no name for a data set; give one without slashes.")
+    return (out or data_root()) / name
+
+
 def make(name: str, out: Path, source: Path | None = None) -> Path:
     """Make a known data set.
 

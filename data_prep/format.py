@@ -121,8 +121,7 @@ def index(
             )
     else:
         seed = split_seed or 0
-        if seed < 0:
-            raise ValueError(f"the seed of the split is {seed}; give a whole number from 0 on.")
+        require_seed(seed)
         rows = split(rows, possible_test(rows, seed, folder / "images") if test is None else test, seed)
     temporary = folder / "manifest.csv.tmp"
     with temporary.open("w", newline="", encoding="utf-8") as file:
@@ -171,6 +170,12 @@ def require_split(rows: Iterable[Mapping[str, str]], path: Path) -> None:
     for row in rows:
         if row["split"] not in ("train", "test"):
             raise ValueError(f'{path} has the split {row["split"]!r} for {row["id"]}; write "train" or "test" there.')
+
+
+def require_seed(split_seed: int) -> None:
+    """Raise ValueError unless a split can be drawn by a seed."""
+    if split_seed < 0:
+        raise ValueError(f"the seed of the split is {split_seed}; give a whole number from 0 on.")
 
 
 def split(rows: list[dict], test: int, seed: int) -> list[dict]:

@@ -58,6 +58,7 @@ def prepare(
         raise ValueError("defect_values and threshold both say what a defect is; give one of them.")
     if 0 in defect_values and unmasked_sound:
         raise ValueError("with 0 in defect_values a picture without a mask would be all defect; give every picture a mask, and not unmasked_sound.")
+    format.require_seed(split_seed)
     format.require_free(out)
     pairs = find_pairs(source, unmasked_sound)
     sizes, values = {}, {}
@@ -88,7 +89,7 @@ def prepare(
         drawn = format.possible_test(rows, split_seed, source / "images")
     chosen = {
         "source": source.name, "size": size, "tile": tile, "overlap": overlap, "white": white,
-        "defect_values": defects if threshold is None else None, "threshold": threshold, "unmasked_sound": unmasked_sound,
+        "defect_values": None if threshold is not None else sorted(set(defect_values)) or defects, "threshold": threshold, "unmasked_sound": unmasked_sound,
         "join_overlaps": join_overlaps, "test": test, "split_seed": split_seed, "files": digest(pairs),
     }
     format.write(out, samples(), drawn, split_seed, groups, {NOTE: json.dumps(chosen, indent=1) + "\n"})
@@ -157,11 +158,12 @@ def by_name(folder: Path) -> dict[str, Path]:
 
 def without_addition(masks: dict[str, Path], images: Collection[str]) -> dict[str, Path]:
     """The masks by the names of their images, where all of them are called so with one and the same of ADDITIONS; else as they are."""
+    if masks.keys() <= set(images):
+        return masks
     first = next(iter(masks), "")
     for addition in filter(ADDITIONS.fullmatch, map(first.removeprefix, images)):
-        named = {name.removesuffix(addition): path for name, path in masks.items()}
-        if all(name.endswith(addition) for name in masks) and named.keys() <= set(images):
-            return named
+        if all(name.endswith(addition) for name in masks):
+            return {name.removesuffix(addition): path for name, path in masks.items()}
     return masks
 
 

@@ -203,6 +203,7 @@ def test_weights_that_are_none(tmp_path, capsys):
         tmp_path / "sum.xml": ".*sum.xml is not of a network from a picture of one size to its mask; give a file that anet export wrote.",
         tmp_path / "free.xml": ".*free.xml is not of a network from a picture of one size to its mask; give a file that anet export wrote.",
         "bolts": "there are no weights for 'bolts'; known: .*neu-inclusion, .*; or give the path of a .safetensors file, or of an .xml that anet export wrote.",
+        tmp_path / "model.pt": "there are no weights for '.*model.pt'; known: .*",
         "neu-inclusion:B-Net": "there are no weights for 'neu-inclusion:B-Net'; known: .*neu-inclusion:A-Net-light.wide.jump, .*",
         tmp_path / "anet.onnx": ".*anet.onnx is for another runtime; give a .safetensors file, or an .xml that anet export wrote.",
         tmp_path / "gone.safetensors": ".*gone.safetensors is no file; .*",

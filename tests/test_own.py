@@ -13,7 +13,7 @@ from PIL import Image
 
 from anet_core import dataset, weights
 from anet_core.inference import Segmenter
-from data_prep import own
+from data_prep import catalogue, own
 
 from conftest import ROOT
 
@@ -387,3 +387,36 @@ def test_no_other_name_of_a_mask_is_guessed(tmp_path, names):
         put(tmp_path, image, *picture(), mask_name=f"{mask}.png")
     with pytest.raises(ValueError, match="has no image of the same name"):
         own.find_pairs(tmp_path, True)
+
+
+def test_a_mask_of_the_very_name_is_that_picture_s(tmp_path):
+    for image in ("can", "can_label"):
+        put(tmp_path, image, picture()[0], None)
+    put(tmp_path, "can_label", *picture())
+    found = own.find_pairs(tmp_path, True)
+    assert [found[name][1] and found[name][1].stem for name in ("can", "can_label")] == [None, "can_label"]
+
+
+def test_of_masks_with_an_addition_the_one_without_an_image_is_named(tmp_path):
+    for name in ("p1", "p2", "p3"):
+        put(tmp_path, name, *picture(), mask_name=f"{name}_mask.png")
+    (tmp_path / "images" / "p3.png").unlink()
+    with pytest.raises(ValueError, match="p3_mask.png has no image of the same name"):
+        own.find_pairs(tmp_path, False)
+
+
+def test_values_that_were_asked_for_are_noted_also_where_no_mask_has_them(tmp_path):
+    put_plain(tmp_path / "source")
+    folder = own.prepare(tmp_path / "source", tmp_path / "set", defect_values=[255, 7])
+    assert own.settings(folder)["defect_values"] == [7, 255]
+
+
+def test_a_split_seed_below_0_is_refused_before_pictures_are_read(tmp_path):
+    with pytest.raises(ValueError, match="the seed of the split is -1; give a whole number from 0 on"):
+        own.prepare(tmp_path / "source", tmp_path / "set", split_seed=-1)
+
+
+@pytest.mark.parametrize("name, said", [("", "is no name"), ("..", "is no name"), ("a/b", "is no name"), ("synthetic", "a known data set")])
+def test_names_that_a_set_of_one_s_own_cannot_have(name, said):
+    with pytest.raises(ValueError, match=said):
+        catalogue.place(name)

@@ -215,6 +215,15 @@ def test_a_split_run_by_more_seeds_counts_no_more_than_another():
     assert draws.std() == pytest.approx(np.sqrt(of_splits**2 + of_seeds**2 * (1 / 4 + 1 / 8)), rel=0.03)
 
 
+def test_the_effect_size_counts_splits_alike_too():
+    """Three seeds that gain on one split and one that loses as much on another, three surfaces each."""
+    other = [run([[50, 50, 0]] * 3, split_seed=split, seed=seed) for split, seed in ((0, 0), (0, 1), (0, 2), (1, 0))]
+    ours = [run([[50 + sign * gain, 50 - sign * gain, 0] for gain in (10, 12, 14)], split_seed=split, seed=seed)
+            for sign, split, seed in ((1, 0, 0), (1, 0, 1), (1, 0, 2), (-1, 1, 0))]
+    assert difference(ours, other)[0] == pytest.approx(0) and np.isnan(effect_size(ours, other))
+    assert effect_size(ours[:1], other[:1]) == pytest.approx(12 / 2)
+
+
 def test_splits_and_seeds_deviate_by_themselves():
     assert deviations([of_iou(60, 0, 0), of_iou(70, 0, 1), of_iou(50, 1, 0), of_iou(54, 1, 1)]) == pytest.approx((13 / np.sqrt(2), np.sqrt((50 + 8) / 2)))
     by_splits, by_seeds = deviations([of_iou(60, 0, 0), of_iou(50, 1, 0)])
