@@ -31,6 +31,15 @@ def comparable(runs: dict[str, list[dict]]) -> dict[str, list[dict]]:
     return common if all(common.values()) else runs
 
 
+def trained_on(runs: dict[str, list[dict]]) -> dict[str, list[str]]:
+    """The networks that were trained on each "PROCESSOR with torch VERSION"."""
+    found: dict[str, dict[str, bool]] = {}
+    for name, of_one in runs.items():
+        for run in of_one:
+            found.setdefault(f"{run['processor']} with torch {run['versions']['torch']}", {})[name] = True
+    return {where: list(names) for where, names in sorted(found.items())}
+
+
 def standings(
     networks: list[str], dataset: str, runs: dict[str, list[dict]], reference: str = "A-Net", lost: Collection[str] = (),
 ) -> pd.DataFrame:

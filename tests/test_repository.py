@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from packaging.requirements import Requirement
 
@@ -83,8 +84,14 @@ def runs():
     return [runs_by_network(recorded, dataset, "tuned") for dataset in NEU]
 
 
-def over_sets(runs, one, other="A-Net"):
-    return difference_over_sets(*([of_set[name] for of_set in runs] for name in (one, other)))
+def over_sets(runs, one, other="A-Net", comparisons=1):
+    return difference_over_sets(*([of_set[name] for of_set in runs] for name in (one, other)), comparisons)
+
+
+def sides(runs, names, comparisons=1):
+    """The networks ahead of A-Net over the three sets, and those behind it."""
+    found = {name: over_sets(runs, name, comparisons=comparisons) for name in names}
+    return [name for name in names if found[name][1] > 0], [name for name in names if found[name][2] < 0]
 
 
 def readme():
@@ -93,20 +100,26 @@ def readme():
 
 def test_the_readme_says_how_the_others_stand_to_a_net_over_the_three_sets(runs):
     on_all = [name for name in PEERS if all(name in of_set for of_set in runs)]
-    found = {name: over_sets(runs, name) for name in on_all}
-    ahead, behind = [name for name in on_all if found[name][1] > 0], [name for name in on_all if found[name][2] < 0]
+    of_pictures = [{name: [by_pictures(run) for run in of_one] for name, of_one in of_set.items()} for of_set in runs]
+    ahead, behind = sides(runs, on_all)
     assert (ahead, behind) == (["ERFNet", "ENet"], ["BiSeNet"])
-    mean, low, high = found["UNet"]
-    assert f"UNet differs from it by {mean:.1f} points over the three sets ({low:.1f} to {high:.1f})" in readme()
-    of_pictures = {name: difference_over_sets(*([[by_pictures(run) for run in of_one] for of_one in side] for side in zip(*(shared(of_set[name], of_set["A-Net"]) for of_set in runs)))) for name in on_all}
-    assert [name for name in on_all if of_pictures[name][2] < 0] == ["SegNet", "UNet", "BiSeNet", "BiSeNetV2", "TopFormer"]
+    assert sides(of_pictures, on_all)[1] == ["SegNet", "UNet", "BiSeNet", "BiSeNetV2", "TopFormer"]
     assert "By the mean over pictures SegNet, UNet, BiSeNet, BiSeNetV2 and TopFormer are behind it" in readme()
+    everything = [*on_all, *EXTENSIONS]
+    assert sides(runs, everything, len(everything)) == (["ERFNet"], ["BiSeNet"])
+    assert sides(of_pictures, everything, len(everything)) == (["ENet"], ["BiSeNet", "TopFormer"])
+    assert "where all are at once, ERFNet and BiSeNet remain, and by the mean over pictures ENet ahead, BiSeNet and TopFormer behind" in readme()
+    mean, low, high = over_sets(runs, "UNet")
+    by_set = "{:+.1f} on inclusions, {:+.1f} on patches and {:+.1f} on scratches".format(*(difference(of_set["UNet"], of_set["A-Net"])[0] for of_set in runs))
+    assert f"UNet differs from it by {mean:.1f} points over the three sets ({low:.1f} to {high:.1f}), {by_set}" in readme()
     undecided = " and ".join(", ".join(name for name in on_all if name not in ahead + behind).rsplit(", ", 1))
     assert f"ERFNet is ahead of it and BiSeNet behind it; {undecided} cannot be told from it" in readme()
-    mean, low, high = found["ENet"]
+    mean, low, high = over_sets(runs, "ENet")
     pairs = [a["iou_pooled"] > b["iou_pooled"] for of_set in runs for a, b in zip(*shared(of_set["ENet"], of_set["A-Net"]))]
     assert f"has {mean:.1f} points more IoU over the three steel sets ({low:.1f} to {high:.1f}), and more in each of {len(pairs)} pairs of runs, on six splits" in readme()
     assert all(pairs) and printed("macs/224", "ENet") < printed("macs/224", "A-Net")
+    with torch.device("meta"):
+        assert complexity.true_macs(build("A-Net"), 224) < complexity.true_macs(build("ENet"), 224)  # by the work really done
     recorded = records.read_all(ROOT / "results" / "runs")
     lost = [set(runs_by_network(recorded, dataset, "tuned", lost=True)) for dataset in NEU]
     assert lost == [{"FCN"}, set(), {"FCN"}] and "FCN diverged at that rate on inclusions and scratches" in readme()
@@ -129,7 +142,9 @@ def test_the_readme_says_what_the_parts_bring(runs):
     of_table = {part: np.mean([printed_iou(pair[0], dataset) - printed_iou(pair[1], dataset) for dataset in NEU]) for part, pair in parts.items()}
     as_printed = list(of_table.values())
     assert 0 < as_printed[0] < blocks[1] and 0 < jump[1] < as_printed[1] < jump[2] and head[1] < 0 < head[2] < as_printed[2]
-    assert f"where {as_printed[2]:+.1f} is printed" in readme()
+    assert f"where {as_printed[2]:+.1f} is printed" in readme() and f"more than the {as_printed[0]:+.1f} printed" in readme()
+    jumps = [difference(of_set["A-Net:light+wide+jump"], of_set["A-Net:light+wide"]) for of_set in runs]
+    assert [low > 0 for _, low, _ in jumps] == [True, False, False] and "by itself on inclusions only" in readme()
 
 
 def test_few_verdicts_of_one_set_remain_where_all_networks_are_compared_at_once(runs):
@@ -240,3 +255,15 @@ def test_nothing_imports_from_notebooks_workflow_or_book_and_data_prep_stands_al
     for folder, forbidden in (("anet_core", "workflow|notebooks|book"), ("data_prep", "anet_core|workflow|notebooks|book")):
         for path in (ROOT / folder).rglob("*.py"):
             assert not re.search(rf"^\s*(from|import) ({forbidden})\b", path.read_text(), re.MULTILINE), path
+
+
+def test_what_the_networks_were_trained_on_is_as_the_first_pages_say(runs):
+    """Those behind A-Net on a set were trained on GPUs, but for two."""
+    on_gpu = {(name, dataset): of_one[0]["processor"].startswith("NVIDIA") for dataset, of_set in zip(NEU, runs) for name, of_one in of_set.items()}
+    behind = [(name, dataset) for dataset, of_set in zip(NEU, runs) for name in verdicts(standings(["A-Net", *PEERS], dataset, of_set))["behind"]]
+    assert [pair for pair in behind if not on_gpu[pair]] == [("BiSeNet", NEU[0]), ("FCN", NEU[1])]
+    large = [gpu for (name, _), gpu in on_gpu.items() if name in PEERS and name not in LIGHT]
+    assert sum(large) > len(large) / 2 and not any(on_gpu["A-Net", dataset] for dataset in NEU)
+    for dataset in NEU[1:]:
+        light = [on_gpu[name, dataset] for name in LIGHT]
+        assert sum(light) > len(light) / 2
