@@ -130,6 +130,22 @@ def difference(ours: list[dict], theirs: list[dict], comparisons: int = 1) -> tu
     """Mean pooled IoU (see ``mean``) of ours less theirs over the runs that both have, with its 95 % interval (see ``interval``), in points.
 
     Raises:
+        ValueError: see ``paired``.
+    """
+    return difference_over_sets([ours], [theirs], comparisons)
+
+
+def difference_over_sets(ours: list[list[dict]], theirs: list[list[dict]], comparisons: int = 1) -> tuple[float, float, float]:
+    """The mean over data sets of ``difference``, each set counting alike; the runs of either network are given set by set."""
+    pairs = [paired(*of_set) for of_set in zip(ours, theirs)]
+    draws = np.mean([bootstrap(one) - bootstrap(other) for one, other in pairs], axis=0)
+    return float(np.mean([mean(one) - mean(other) for one, other in pairs])), *interval(draws, comparisons)
+
+
+def paired(ours: list[dict], theirs: list[dict]) -> tuple[list[dict], list[dict]]:
+    """The runs of two networks that are ``shared``.
+
+    Raises:
         ValueError: no run has the same split and seed, or they were not tested on the same images.
     """
     ours, theirs = shared(ours, theirs)
@@ -138,13 +154,7 @@ def difference(ours: list[dict], theirs: list[dict], comparisons: int = 1) -> tu
     for a, b in zip(ours, theirs):
         if a["confusion_images"].keys() != b["confusion_images"].keys():
             raise ValueError(f"{a['model']} and {b['model']} on {a['dataset']} were not tested on the same images.")
-    return mean(ours) - mean(theirs), *interval(bootstrap(ours) - bootstrap(theirs), comparisons)
-
-
-def difference_over_sets(ours: list[list[dict]], theirs: list[list[dict]], comparisons: int = 1) -> tuple[float, float, float]:
-    """The mean over data sets of ``difference``, each set counting alike; the runs of either network are given set by set."""
-    pairs = [shared(*of_set) for of_set in zip(ours, theirs)]
-    return float(np.mean([difference(*pair)[0] for pair in pairs])), *interval(np.mean([bootstrap(one) - bootstrap(other) for one, other in pairs], axis=0), comparisons)
+    return ours, theirs
 
 
 def hinges(ours: list[dict], theirs: list[dict]) -> list[str]:

@@ -345,5 +345,5 @@ def test_the_table():
 def test_known_contents(name):
     source = SOURCES[name]
     if not (DATA / source.folder).is_dir():
-        pytest.skip(f"{source.folder} is not under ANET_DATA")
+        pytest.skip(f'{source.folder} is not under ANET_DATA; get it with "python -m data_prep fetch {name}"')
     assert content_sha256(DATA / source.folder, source.files) == source.content_sha256
