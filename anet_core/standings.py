@@ -63,10 +63,10 @@ def standings(
         elif name in lost:
             row["note"] = "diverged"
         if name != reference and name in runs and shared(runs[name], runs.get(reference, []))[0]:
-            row[f"minus {reference}"], row["low "], row["high "] = difference(runs[name], runs[reference])
+            row[f"minus {reference}"], row["difference low"], row["difference high"] = difference(runs[name], runs[reference])
             row["effect"] = effect_size(runs[name], runs[reference])
         rows.append(row)
-    columns = ["parameters (M)", "true MACs (G)", "printed", "runs", "IoU", "low", "high", "of pictures", f"minus {reference}", "low ", "high ", "effect", "note"]
+    columns = ["parameters (M)", "true MACs (G)", "printed", "runs", "IoU", "low", "high", "of pictures", f"minus {reference}", "difference low", "difference high", "effect", "note"]
     return pd.DataFrame(rows).set_index("network").reindex(columns=columns).astype({"runs": int, "printed": float})
 
 
@@ -76,14 +76,14 @@ def distances(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     Args:
         table: of ``standings`` with that reference.
     """
-    found = table[[f"minus {reference}", "low ", "high "]].set_axis(["ours", "low", "high"], axis=1)
+    found = table[[f"minus {reference}", "difference low", "difference high"]].set_axis(["ours", "low", "high"], axis=1)
     return found.assign(printed=table["printed"] - table["printed"][reference]).drop(index=reference)
 
 
 def verdicts(table: pd.DataFrame) -> dict[str, list[str]]:
     """The networks "ahead" of A-Net, "behind" it, "undecided" (the interval holds 0), "diverged" and "not run"."""
     others = table.drop(index="A-Net")
-    ahead, behind = others["low "] > 0, others["high "] < 0
+    ahead, behind = others["difference low"] > 0, others["difference high"] < 0
     known, lost = others["minus A-Net"].notna(), others["note"].notna()
     return {
         name: others.index[rows].tolist()

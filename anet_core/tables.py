@@ -19,7 +19,7 @@ def link(claim: Claim) -> str:
 def show(table: pd.DataFrame, printed: Mapping[str, str] = {}, decimals: int = 2) -> HTML:
     """A table of ours, its numbers rounded, what is missing left empty, and a column of which all is missing left out.
 
-    Columns ``low`` and ``high`` are the interval of the column before them, and are shown in it: "68.88 (62.09 to 75.55)".
+    Columns whose names end in ``low`` and ``high`` are the interval of the column before them, and are shown in it: "68.88 (62.09 to 75.55)".
 
     Args:
         table: a row a network or a block, by name.
@@ -31,7 +31,7 @@ def show(table: pd.DataFrame, printed: Mapping[str, str] = {}, decimals: int = 2
     links = {column: [link(cell_of()[key]) if (key := (quantity, name)) in cell_of() else None for name in table.index]
              for column, quantity in printed.items()}
     table = table.assign(**links).rename_axis(index=None, columns=table.index.name)
-    for low in [column for column in table if str(column).strip() == "low"]:
+    for low in [column for column in table if str(column).split()[-1:] == ["low"]]:
         at = table.columns.get_loc(low)
         value, _, high = table.columns[at - 1 : at + 2]
         interval = " (" + table[low].map(number) + " to " + table[high].map(number) + ")"

@@ -128,7 +128,7 @@ def test_every_number_of_a_printed_table_leads_to_its_claim(name):
 def test_a_table_shows_printed_digits_and_intervals():
     table = pd.DataFrame({
         "count": [389768, 3], "printed": [76.08, np.nan], "IoU": [50.123, np.nan], "low": [40, np.nan], "high": [60.5, np.nan],
-        "minus A-Net": [2, -1.5], "low ": [np.nan, -2], "high ": [np.nan, 0.25], "nothing": [None, None],
+        "minus A-Net": [2, -1.5], "difference low": [np.nan, -2], "difference high": [np.nan, 0.25], "nothing": [None, None],
     }, index=pd.Index(["A-Net:light", "NoNet"], name="network"))
     shown = show(table, {"printed": "iou/neu-patches"}, decimals=1)
     assert rows(shown) == [
