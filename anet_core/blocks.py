@@ -164,6 +164,23 @@ class SegHead(nn.Module):
         return self.body(x)
 
 
+class SumLast(nn.Module):
+    """A Light or Wide block whose last PReLU comes before the sum with its input.
+
+    So the words of Sec. III.C.2 can be read: "activation before combining the input and output". It counts to the same figures.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W)
+    """
+
+    def __init__(self, block: LightBlock | WideBlock) -> None:
+        super().__init__()
+        self.body, self.activation = block.body, block.activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.activation(self.body(x))
+
+
 # What Table II puts in a block's place when it takes the block away. The counts fix the shape and
 # one more operation a value, a bias or an activation; a residual beside it would give the same printed
 # digits, too.

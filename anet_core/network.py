@@ -5,7 +5,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from anet_core.blocks import (
-    CatBlock, DownBlock, LightBlock, NoJump, SegHead, UpBlock, WideBlock, plain, plain_head,
+    CatBlock, DownBlock, LightBlock, NoJump, SegHead, SumLast, UpBlock, WideBlock, plain, plain_head,
 )
 
 
@@ -60,6 +60,16 @@ class ANet(nn.Module):
         x = self.cat(detail, x)  # (N, 64, H/4, W/4)
         x = self.detail_fusion(x)  # (N, 32, H/2, W/2)
         return self.head(x)  # (N, 1, H, W)
+
+
+def sum_last() -> ANet:
+    """A-Net of the same first weights whose Light and Wide blocks are ``blocks.SumLast``."""
+    network = ANet()
+    for parent in list(network.modules()):
+        for name, block in parent.named_children():
+            if isinstance(block, (LightBlock, WideBlock)):
+                setattr(parent, name, SumLast(block))
+    return network
 
 
 def require_image_batch(image: Tensor) -> None:

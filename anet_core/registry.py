@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import nn
 
-from anet_core.network import ANet
+from anet_core.network import ANet, sum_last
 from anet_core.peers.bisenet import BiSeNet
 from anet_core.peers.bisenetv2 import BiSeNetV2
 from anet_core.peers.deeplabv3plus import DeepLabV3Plus
@@ -32,8 +32,11 @@ ABLATION = {
     "A-Net": {"light": True, "wide": True, "jump": True, "seg_head": True},
 }
 
-# What Table II may mean as well: its first row with an activation behind each convolution that stands for a block (see ``blocks.plain``).
-READINGS = {"A-Net:none+prelu": ABLATION["A-Net:none"] | {"activated": True}}
+# What the paper may mean as well, and counts to the same figures: Table II's first row with an activation behind each convolution that
+# stands for a block (see ``blocks.plain``), and A-Net with the last PReLU of its Light and Wide blocks before their sum.
+READINGS: dict[str, Callable[[], nn.Module]] = {
+    "A-Net:none+prelu": partial(ANet, **ABLATION["A-Net:none"], activated=True), "A-Net:sum-last": sum_last,
+}
 
 # Table III, top to bottom.
 PEERS: dict[str, Callable[[], nn.Module]] = {
@@ -45,7 +48,7 @@ PEERS: dict[str, Callable[[], nn.Module]] = {
 # Not in the paper.
 EXTENSIONS: dict[str, Callable[[], nn.Module]] = {"QuarterNet": QuarterNet}
 
-NETWORKS = PEERS | EXTENSIONS | {name: partial(ANet, **components) for name, components in (ABLATION | READINGS).items()}
+NETWORKS = PEERS | EXTENSIONS | {name: partial(ANet, **components) for name, components in ABLATION.items()} | READINGS
 
 
 def names() -> list[str]:

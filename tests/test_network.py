@@ -43,8 +43,23 @@ def test_without_an_activation_the_blocks_of_a_stage_are_one_linear_map(name, li
     assert torch.allclose(stage(x[:1] + x[1:]) + zero, stage(x[:1]) + stage(x[1:]), atol=1e-5) == linear
 
 
+def test_by_the_other_reading_the_last_activation_comes_before_the_sum():
+    networks = {}
+    for name in ("A-Net", "A-Net:sum-last"):
+        torch.manual_seed(0)
+        networks[name] = build(name)
+    states = [network.state_dict() for network in networks.values()]
+    assert states[0].keys() == states[1].keys() and all(states[0][key].equal(states[1][key]) for key in states[0])
+    assert len({complexity.paper_counter(network, 224) for network in networks.values()}) == 1
+    x = torch.randn(1, 64, 8, 8)
+    for name, network in networks.items():
+        for block in network.detail_extraction[4:]:  # Light and Wide
+            torch.nn.init.zeros_(block.activation.weight)  # PReLU becomes ReLU
+            assert (block(x) >= (x if name == "A-Net:sum-last" else 0)).all()
+
+
 @pytest.mark.parametrize("size", [(32, 32), (64, 96)])
-@pytest.mark.parametrize("name", [*TABLE_II, "A-Net:none+prelu"])
+@pytest.mark.parametrize("name", [*TABLE_II, "A-Net:none+prelu", "A-Net:sum-last"])
 def test_one_logit_a_pixel_and_a_gradient_everywhere(name, size):
     network = build(name)
     logits = network(torch.randn(2, 3, *size))
