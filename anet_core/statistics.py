@@ -24,12 +24,12 @@ def bootstrap(runs: list[dict], seed: int = 0) -> np.ndarray:
     counted = [by_surface(run) for run in runs]
     names = sorted({name for of_run, _ in counted for name in of_run})
     on_split: dict[int, list[np.ndarray]] = {run["split_seed"]: [] for run in runs}
-    times = drawn(len(names), (seed, *sorted(on_split), crc32(" ".join(names).encode())))  # other sets draw others
+    rng = np.random.default_rng((seed, *sorted(on_split), crc32(" ".join(names).encode())))  # other sets draw others
+    times = drawn(len(names), rng)
     for run, (of_run, counts) in zip(runs, counted):
         found = times[:, np.searchsorted(names, of_run)]  # (RESAMPLES, surfaces of the run)
         # A run of whose surfaces none is drawn keeps its own IoU.
         on_split[run["split_seed"]].append(100 * np.where(found.any(1), iou(found @ counts), iou(counts.sum(0))))
-    rng = np.random.default_rng(seed)
     return redrawn(np.stack([redrawn(np.stack(draws), rng) for draws in on_split.values()]), rng)
 
 
@@ -38,9 +38,9 @@ def redrawn(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.take_along_axis(values, rng.integers(0, len(values), values.shape), axis=0).mean(0)
 
 
-def drawn(count: int, seed: tuple[int, ...]) -> np.ndarray:
+def drawn(count: int, rng: np.random.Generator) -> np.ndarray:
     """How often each of so many surfaces comes when as many are drawn with replacement; int (RESAMPLES, count)."""
-    which = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count)) + count * np.arange(RESAMPLES)[:, None]
+    which = rng.integers(0, count, (RESAMPLES, count)) + count * np.arange(RESAMPLES)[:, None]
     return np.bincount(which.ravel(), minlength=count * RESAMPLES).reshape(RESAMPLES, count)
 
 

@@ -229,3 +229,17 @@ def test_splits_and_seeds_deviate_by_themselves():
     by_splits, by_seeds = deviations([of_iou(60, 0, 0), of_iou(50, 1, 0)])
     assert by_splits == pytest.approx(10 / np.sqrt(2)) and np.isnan(by_seeds)
     assert np.isnan(deviations([of_iou(60, 0, 0)])).all()
+
+
+def test_splits_of_different_sets_are_drawn_apart():
+    """Eight sets of two splits, ahead by 10 on one of them: which one must not matter."""
+    def of_sets(ahead_on):
+        pairs = [[[of_iou(50 + 10 * (split == on), split, 0) for split in (0, 1)], [of_iou(50, split, 0) for split in (0, 1)]] for on in ahead_on]
+        for i, pair in enumerate(pairs):
+            for run_of_set in pair[0] + pair[1]:
+                run_of_set["group_images"] = {image: f"{i} {image}" for image in run_of_set["group_images"]}
+        return difference_over_sets(*zip(*pairs))
+
+    same, mixed = of_sets([0] * 8), of_sets([0, 1] * 4)
+    assert same[0] == mixed[0] == pytest.approx(5)
+    assert same[1:] == pytest.approx(mixed[1:], abs=0.7) and 2 < same[1] < 3.5 and 6.5 < same[2] < 8
