@@ -89,12 +89,12 @@ def told(curve: "pd.DataFrame", value: float, number: str) -> str:
     if early is None:
         return f"not reached by {last}, nor by the upper end of the interval"
 
-    def place(where: float | None) -> str:
-        if where is None:
-            return f"beyond {last}"
+    def place(where: float) -> str:
         return f"{first} or less" if where == curve.index[0] else f"{where:{number}}"
 
-    return f"{place(at)} (interval {place(early)} to {place(late)})"
+    if at is None:
+        return f"not reached by {last}, highest {curve['IoU'].max():.2f} % at {curve['IoU'].idxmax():{number}} (the upper end of the interval reaches it at {place(early)})"
+    return f"{place(at)} (interval from {place(early)}" + (f" to {place(late)})" if late is not None else f"; its lower end does not reach it by {last})")
 
 
 def reached(iou: "pd.Series", value: float) -> float | None:

@@ -50,10 +50,10 @@ def test_where_a_curve_reaches_a_value():
 
 def test_the_answer_in_words_has_the_interval_and_does_not_reach_beyond_what_was_run():
     curve = pd.DataFrame({"IoU": [10.0, 20.0, 30.0], "low": [5.0, 15.0, 25.0], "high": [15.0, 25.0, 35.0]}, index=[100, 200, 400])
-    assert study.told(curve, 20, ".0f") == "200 (interval 141 to 283)"
-    assert study.told(curve, 30, ".0f") == "400 (interval 283 to beyond 400)"
-    assert study.told(curve, 12, ".0f") == "115 (interval 100 or less to 162)"
-    assert study.told(curve, 33, ".0f") == "beyond 400 (interval 348 to beyond 400)"
+    assert study.told(curve, 20, ".0f") == "200 (interval from 141 to 283)"
+    assert study.told(curve, 30, ".0f") == "400 (interval from 283; its lower end does not reach it by 400)"
+    assert study.told(curve, 12, ".0f") == "115 (interval from 100 or less to 162)"
+    assert study.told(curve, 33, ".0f") == "not reached by 400, highest 30.00 % at 400 (the upper end of the interval reaches it at 348)"
     assert study.told(curve, 36, ".0f") == "not reached by 400, nor by the upper end of the interval"
 
 
