@@ -74,7 +74,6 @@ def test_the_contradictions_are_found(ledger):
     equations = {"eq2-3x3", "eq2-5x5", "eq2-light", "eq2-wide", "eq2-anet", "eq2-groups", "section3c-5x5-mflops"}
     sentences = {
         "fig1-flops", "fig1-parameters", "topformer-unfit", "stacked-semantic", "head-described",
-        "ablation-blocks-scratches", "ablation-jump-patches",
         "below-light-flops", "above-light-patches", "fps-fastest-windows", "fps-fastest-linux",
     }
     assert set(contradictions.index) == sizes | equations | sentences

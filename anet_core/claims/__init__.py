@@ -30,7 +30,7 @@ def ledger(results: Path = records.RESULTS) -> pd.DataFrame:
 
     Returns:
         DataFrame indexed by id: where, claim, printed (text), unit, ours, low, high, tables ("agree", what they say instead,
-        or nothing), verdict (one of VERDICTS), reason, effects, check, page (of the book, where ours is computed).
+        or nothing), by_ours (one of VERDICTS: of our counts and runs alone), verdict (the same, or that the paper contradicts itself), reason, effects, check, page (of the book, where ours is computed).
 
     Raises:
         ValueError: a check fails; it names the claim.
@@ -46,7 +46,7 @@ def ledger(results: Path = records.RESULTS) -> pd.DataFrame:
         if found.low == found.high:  # a count
             found = replace(found, low=None, high=None)
         rows.append(vars(claim) | vars(found) | {
-            "verdict": CONTRADICTS if contradicted else found.verdict, "page": page(claim, found),
+            "by_ours": found.verdict, "verdict": CONTRADICTS if contradicted else found.verdict, "page": page(claim, found),
             "tables": found.tables if contradicted else "agree" if found.tables else "",
         })
     return pd.DataFrame(rows).set_index("id").astype({"ours": float, "low": float, "high": float})

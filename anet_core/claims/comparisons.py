@@ -56,7 +56,8 @@ def value(claim: Claim, evidence: Evidence, quantity: str, network: str, protoco
         return Finding(NOT_RUN, tables=tables, reason=absence(evidence, quantity, [network], protocol))
     ours, low, high = interval(estimate[network])
     if quantity.startswith("iou/neu"):
-        return Finding(OTHER_MASKS, ours, low, high, tables)
+        splits = evidence.splits(quantity, network, protocol)
+        return Finding(OTHER_MASKS, ours, low, high, tables, "one split" if splits == 1 else f"mean over {splits} splits, not to be compared with one of another number")
     if quantity.startswith("iou"):
         return Finding(NEAR if low <= claim.number <= high else REFUTED, ours, low, high, tables)
     if quantity.startswith("fps"):

@@ -91,6 +91,11 @@ class Evidence:
         ours = {name: [mean(of_one), *bootstrap(of_one)] for name, of_one in runs.items()}
         return pd.DataFrame(ours, index=range(RESAMPLES + 1))
 
+    def splits(self, quantity: str, network: str, protocol: str) -> int:
+        """By how many splits a network was run, on the set of an IoU where they are fewest."""
+        of_each = (runs_by_network(self.records, dataset, protocol)[network] for dataset in sets_of(quantity))
+        return min(len({run["split_seed"] for run in runs}) for runs in of_each)
+
     def run(self, dataset: str, protocol: str = "tuned") -> tuple[set[str], set[str]]:
         """The networks that have a run that did not diverge, and those of which all runs did."""
         kept, lost = (set(runs_by_network(self.records, dataset, protocol, lost)) for lost in (False, True))

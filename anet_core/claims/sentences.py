@@ -9,7 +9,7 @@ from torch import nn
 
 from anet_core import complexity, structure
 from anet_core.blocks import LightBlock
-from anet_core.claims.comparisons import CONFIRMED, EXACT, NOT_RUN, REFUTED, Finding, absence, names
+from anet_core.claims.comparisons import CONFIRMED, EXACT, NOT_RUN, REFUTED, UNDECIDED, Finding, absence, names
 from anet_core.claims.evidence import C, Evidence, F, M, counted
 from anet_core.complexity import flops_conv, flops_dwconv, params_conv, params_dwconv
 from anet_core.grid import LIGHT, NEU
@@ -73,6 +73,15 @@ def stacked(claim: Claim, _: Evidence, part: str) -> Finding:
     if lacking and not cell.equals(with_all := counted("parameters", "A-Net") + lacking / 1e6):
         return Finding(REFUTED, fewest, tables=f"with as many in each it has {with_all:.2f} M parameters, not {cell.printed}")
     return same(claim, fewest)
+
+
+def last_activation(claim: Claim, _: Evidence) -> Finding:
+    """PReLUs of a Light block behind its sum, which stays open while a network with none there has the same FLOPs."""
+    other = "A-Net:sum-last"
+    with torch.device("meta"):
+        either_way = {complexity.paper_counter(build(name), structure.SIZE) for name in ("A-Net", other)}
+        found = same(claim, sum(isinstance(part, nn.PReLU) for part in LightBlock(C).children()))
+    return found if len(either_way) > 1 else Finding(UNDECIDED, found.ours, reason=f"{other}, which has none there, counts the same")
 
 
 def described_head(claim: Claim, _: Evidence) -> Finding:
@@ -175,6 +184,6 @@ def not_run(claim: Claim, _: Evidence, *reason: str) -> Finding:
 
 
 CHECKS = {check.__name__: check for check in (
-    fact, constant, setting, networks, rotation, stage, stacked, described_head, equation, depthwise_parameters, depthwise_groups,
+    fact, constant, setting, networks, rotation, stage, stacked, last_activation, described_head, equation, depthwise_parameters, depthwise_groups,
     diverges, converges, unfit, most_diverge, slower_on_windows, not_run,
 )}
