@@ -40,7 +40,7 @@ def macs_conv(k_h: int, k_w: int, c_in: int, c_out: int, f_h: int, f_w: int) -> 
     return k_h * k_w * c_in * c_out * f_h * f_w
 
 
-# --- III.C's two blocks, from C, m and the size of the feature map. -----------------------------
+# --- The blocks, from their channels (Table I) and the size of the feature map. ------------------
 
 
 def light_params(c: int, m: int) -> int:
@@ -51,6 +51,22 @@ def light_params(c: int, m: int) -> int:
 def wide_params(c: int, m: int) -> int:
     """Parameters of a Wide block: convolutions, three norms (two each), three PReLU slopes."""
     return 2 * c * m + 2 * params_conv(5, 1, m, m) + 2 * (2 * m + c) + 3
+
+
+def resampling_params(c_in: int, m: int, c_out: int) -> int:
+    """Parameters of a Down or Up block: three convolutions with a bottleneck of m, one past it, four norms, three PReLU slopes."""
+    return c_in * m + params_conv(2, 2, m, m) + m * c_out + c_in * c_out + 2 * 2 * (m + c_out) + 3
+
+
+def cat_params(c: int) -> int:
+    """Parameters of the Cat block's depthwise separable convolution, from 2C channels to C."""
+    return params_dwconv(3, 3, 2 * c, c)
+
+
+def head_params(c: int) -> int:
+    """Parameters of the seg head, from C channels and m = C / 2: three convolutions, the last with a bias, two norms, two PReLU slopes."""
+    m = c // 2
+    return params_conv(2, 2, c, m) + params_dwconv(3, 3, m, m) + params_conv(3, 3, m, 1) + 1 + 2 * 2 * m + 2
 
 
 def light_macs(c: int, m: int, f_h: int, f_w: int) -> int:

@@ -49,6 +49,15 @@ def test_closed_forms_give_every_printed_figure_of_iii_c():
     assert complexity.params_dwconv(3, 3, 8, 8) == sum(p.numel() for p in LightBlock(32).body[3:5].parameters())
 
 
+def test_the_closed_forms_of_all_blocks_add_up_to_the_printed_network():
+    """Channels of Table I: C_in, C_m and C_out of each Down and Up, C of each Light and Wide."""
+    down = [(3, 8, 32), (32, 16, 64), (64, 32, 128), (128, 32, 128), (128, 32, 128)]
+    up = [(128, 32, 128), (128, 32, 128), (128, 16, 64), (64, 8, 32)]
+    light, wide = [32, 64, *5 * [128], 128, 128, 64, 32], [32, 64, *5 * [128], 128, 128, 64, 32]
+    total = sum(complexity.resampling_params(*block) for block in down + up) + complexity.cat_params(64) + complexity.head_params(32)
+    assert total + sum(complexity.light_params(c, c // 4) for c in light) + sum(complexity.wide_params(c, c // 4) for c in wide) == 389_768
+
+
 def test_every_difference_to_fvcore_has_a_named_rule():
     """fvcore counts a transposed convolution at its input size, a norm 2 a value, bilinear 4 a value, and no PReLU,
     pooling or bias; the paper's counter takes the output size, 2, 1, 1, 1 and 1."""
