@@ -141,7 +141,7 @@ def defect_areas(manifest: pd.DataFrame) -> Axes:
     """How much of each picture is defect, in percent, by split."""
     _, axes = plt.subplots()
     sns.ecdfplot(manifest.assign(percent=100 * manifest["defect_fraction"]), x="percent", hue="split", ax=axes)
-    axes.set(xlabel="defect area (% of the picture)", ylabel="share of pictures")
+    axes.set(xlabel="defect area (% of the picture)", ylabel="share of pictures with no more")
     return axes
 
 
