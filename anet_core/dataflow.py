@@ -81,7 +81,7 @@ def stages(graph: nx.DiGraph) -> list[list[str]]:
     return found
 
 
-def stage_table(model: nn.Module, size: int = 224) -> pd.DataFrame:
+def stage_table(model: nn.Module, size: int) -> pd.DataFrame:
     """One row a stage, in the order of execution: its blocks, the shape it returns, its parameters and its true MACs."""
     graph, modules = blocks(model, (3, size, size)), dict(model.named_modules())
     layers = layer_table(model, size)
