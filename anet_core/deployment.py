@@ -160,7 +160,7 @@ def to_onnx(model: nn.Module, size: int | tuple[int, int] | None, path: Path) ->
         temporary.write_bytes(file.SerializeToString())
 
 
-def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) -> ov.Model:
+def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str]) -> ov.Model:
     """The model in eight bits, weights and inputs of convolutions above all, as nncf makes it of itself.
 
     Args:
