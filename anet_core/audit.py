@@ -8,6 +8,7 @@ differs.
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import cache
 from math import floor, prod
 
 import torch
@@ -110,17 +111,29 @@ def conjectured_topformer(model: nn.Module) -> nn.Module:
     return model
 
 
-
 PRINTED_BUILDS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "FCN": printed_fcn, "DeepLabV3+": printed_deeplabv3plus, "RefineNet": printed_refinenet, "BiSeNet": printed_bisenet,
     "STDC": printed_stdc, "ERFNet": printed_erfnet, "ESNet": printed_esnet, "ENet": printed_enet,
     "TopFormer": conjectured_topformer,
 }
 
+
 def printed_build(name: str) -> nn.Module:
     """The build of a network whose parameters and paper's count are the printed ones, or nearest to them where none was found (on the current device)."""
     network = build(name)
     return PRINTED_BUILDS[name](network) if name in PRINTED_BUILDS else network
+
+
+@cache
+def count(counter: Callable[..., int], name: str, *size: int, printed: bool = False) -> int:
+    """What a counter of ``complexity`` gives for a network, or for its printed build; ValueError for an unknown name.
+
+    Args:
+        size: side of the input, where the counter asks for it.
+    """
+    with torch.device("meta"):  # shapes are enough to count
+        network = printed_build(name) if printed else build(name)
+    return counter(network, *size)
 
 
 def excess(name: str, size: int) -> dict[str, int]:
@@ -130,7 +143,7 @@ def excess(name: str, size: int) -> dict[str, int]:
         MACs for each cause, of the printed build at 3 x size x size.
     """
     with torch.device("meta"):
-        network, counted = build(name), printed_build(name)
+        counted = printed_build(name)
     times = registrations(counted)
     twice = transposed = work = 0
     for module, x, y in calls(counted, size):
@@ -138,8 +151,8 @@ def excess(name: str, size: int) -> dict[str, int]:
         work += conv_macs(module, x, y)
         if isinstance(module, nn.ConvTranspose2d):
             transposed += module.weight.numel() * (prod(y.shape[2:]) - prod(x.shape[2:]))
-    more = work - true_macs(network, size)
-    rest = paper_counter(counted, size) - work - twice - transposed
+    more = work - count(true_macs, name, size)
+    rest = count(paper_counter, name, size, printed=True) - work - twice - transposed
     return {
         "a backbone summed twice": twice, "transposed convolutions counted at output size": transposed,
         "training heads, or layers run at a larger size": more, "norms, activations, pooling, up-sampling and biases": rest,
@@ -172,18 +185,17 @@ def audit():
     printed = table("table3_neu").set_index("method").join(table("table4_dagm").set_index("method")["gflops_512"])
     rows = []
     for name, cells in printed.iterrows():
-        with torch.device("meta"):
-            network, counted = build(name), printed_build(name)
+        params_m, clean_params_m = (count(parameters, name, printed=printed) / 1e6 for printed in (True, False))
         for size in (224, 512):
             gflops = cells[f"gflops_{size}"]
-            paper_gmacs = paper_counter(counted, size) / 1e9
-            true_gmacs = true_macs(network, size) / 1e9
+            paper_gmacs = count(paper_counter, name, size, printed=True) / 1e9
+            true_gmacs = count(true_macs, name, size) / 1e9
             rows.append({
                 "network": name, "size": size,
-                "printed_params_m": cells["params_m"], "params_m": parameters(counted) / 1e6, "clean_params_m": parameters(network) / 1e6,
+                "printed_params_m": cells["params_m"], "params_m": params_m, "clean_params_m": clean_params_m,
                 "printed_gflops": gflops, "paper_gmacs": paper_gmacs, "true_gmacs": true_gmacs,
                 "printed_over_true": gflops / true_gmacs,
-                "params_match": rounds_to(parameters(counted) / 1e6, cells["params_m"]), "gflops_match": rounds_to(paper_gmacs, gflops),
+                "params_match": rounds_to(params_m, cells["params_m"]), "gflops_match": rounds_to(paper_gmacs, gflops),
             })
     return pd.DataFrame(rows)
 

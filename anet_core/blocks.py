@@ -164,6 +164,9 @@ class SegHead(nn.Module):
         return self.body(x)
 
 
+KINDS = (DownBlock, LightBlock, WideBlock, UpBlock, CatBlock, SegHead)
+
+
 class SumLast(nn.Module):
     """A Light or Wide block whose last PReLU comes before the sum with its input.
 
@@ -215,3 +218,25 @@ class NoJump(nn.Module):
 def plain_head(c_in: int) -> nn.ConvTranspose2d:
     """The single deconvolution that stands for the seg head, (N, c_in, H/2, W/2) -> (N, 1, H, W)."""
     return nn.ConvTranspose2d(c_in, 1, 2, stride=2, bias=False)
+
+
+# Not in the paper, but in QuarterNet and in what ``rewrites`` makes of A-Net.
+
+
+class DepthToSpace(nn.Module):
+    """Channels to blocks of pixels, the block's rows and columns outermost: (N, rows*columns*C, H, W) -> (N, C, rows*H, columns*W).
+
+    ``nn.PixelShuffle`` has them innermost, which tears the channels of a pixel apart; and OpenVINO, which recognises
+    the operation where it is written plainly, has no fast kernel for it in bfloat16.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.rows, self.columns = rows, columns
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)  # (N, H, W, rows*columns*C)
+        n, h, w, c = x.shape
+        x = x.reshape(n, h, w, self.rows, c // self.rows).transpose(2, 3)  # (N, H, rows, W, columns*C)
+        x = x.reshape(n, self.rows * h, self.columns * w, c // (self.rows * self.columns))
+        return x.permute(0, 3, 1, 2)

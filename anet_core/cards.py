@@ -112,7 +112,7 @@ def limits(record: dict) -> list[str]:
 
 def sources(dataset: str) -> list[Source]:
     """Where the pictures and masks of a data set come from; none where they were drawn, or are one's own."""
-    return [source for source in SOURCES.values() if source.folder in (catalogue.SOURCES.get(dataset) or "")]
+    return [source for source in SOURCES.values() if source.folder in catalogue.SOURCES.get(dataset, ())]
 
 
 def origin(source: Source) -> str:

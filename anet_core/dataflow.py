@@ -8,11 +8,10 @@ import torch
 from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
-from anet_core.blocks import CatBlock, DownBlock, LightBlock, SegHead, UpBlock, WideBlock
+from anet_core.blocks import KINDS
 from anet_core.complexity import layer_table
 from anet_core.network import require_image_batch
 
-BLOCKS = (DownBlock, LightBlock, WideBlock, UpBlock, CatBlock, SegHead)
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
@@ -58,7 +57,7 @@ def block_around(name: str, modules: dict[str, nn.Module]) -> str:
     """The name of the innermost block of A-Net that a module stands in or is, or its own where it stands in none."""
     parts = name.split(".")
     around = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
-    return next((path for path in around if isinstance(modules.get(path), BLOCKS)), name)
+    return next((path for path in around if isinstance(modules.get(path), KINDS)), name)
 
 
 def blocks(model: nn.Module, *shapes: tuple[int, int, int]) -> nx.DiGraph:
@@ -66,7 +65,7 @@ def blocks(model: nn.Module, *shapes: tuple[int, int, int]) -> nx.DiGraph:
     graph, modules = operations(model, *shapes), dict(model.named_modules())
     folded = fold(graph, {node: block_around(name, modules) for node, name in graph.nodes(data="name")})
     for name, data in folded.nodes(data=True):
-        data["op"] = modules[name] if isinstance(modules.get(name), BLOCKS) else data["ops"][0]
+        data["op"] = modules[name] if isinstance(modules.get(name), KINDS) else data["ops"][0]
     return folded
 
 
@@ -82,7 +81,7 @@ def stages(graph: nx.DiGraph) -> list[list[str]]:
     return found
 
 
-def stage_table(model: nn.Module, size: int = 224) -> pd.DataFrame:
+def stage_table(model: nn.Module, size: int) -> pd.DataFrame:
     """One row a stage, in the order of execution: its blocks, the shape it returns, its parameters and its true MACs."""
     graph, modules = blocks(model, (3, size, size)), dict(model.named_modules())
     layers = layer_table(model, size)

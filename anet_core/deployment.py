@@ -16,7 +16,7 @@ from openvino import opset13
 from torch import nn
 
 from anet_core import timing
-from anet_core.network import ANet
+from anet_core.network import MULTIPLE, ANet
 from anet_core.peers.enet import ENet
 from anet_core.prediction import HALF
 from anet_core.quarter import QuarterNet
@@ -88,10 +88,10 @@ def from_picture(model: ov.Model, white: int | None = None) -> ov.Model:
     for reader in taken.get_target_inputs():
         reader.replace_source_output(planes.output(0))
     model.output(0).set_names({"logits"})
-    whole = ov.Model(model.outputs, [picture])
+    taking = ov.Model(model.outputs, [picture])
     if white:
-        whole.set_rt_info(white, NOTED_WHITE)
-    return whole
+        taking.set_rt_info(white, NOTED_WHITE)
+    return taking
 
 
 def white(model: ov.Model) -> int | None:
@@ -143,11 +143,11 @@ def to_onnx(model: nn.Module, size: int | tuple[int, int] | None, path: Path) ->
     """Write an ONNX file of a network in evaluation mode, float32: "image" (1, 3, H, W) to "logits".
 
     Args:
-        size: as of ``to_openvino``; None for any multiples of 32, where the network itself takes them.
+        size: as of ``to_openvino``; None for any multiples of 32 up to 4096, where the network itself takes them.
     """
     height, width = (64, 96) if size is None else (size, size) if isinstance(size, int) else size
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing, which nothing here uses
-    free = ({side: 32 * torch.export.Dim(name, min=1, max=128) for side, name in ((2, "h"), (3, "w"))},)
+    free = ({side: MULTIPLE * torch.export.Dim(name, min=1, max=128) for side, name in ((2, "h"), (3, "w"))},)
     program = torch.onnx.export(
         model.eval(), (torch.zeros(1, 3, height, width),), input_names=["image"], output_names=["logits"],
         dynamic_shapes=free if size is None else None, dynamo=True, verbose=False,
@@ -160,7 +160,7 @@ def to_onnx(model: nn.Module, size: int | tuple[int, int] | None, path: Path) ->
         temporary.write_bytes(file.SerializeToString())
 
 
-def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str] = ()) -> ov.Model:
+def quantise(model: ov.Model, images: np.ndarray, floating: Sequence[str]) -> ov.Model:
     """The model in eight bits, weights and inputs of convolutions above all, as nncf makes it of itself.
 
     Args:

@@ -12,20 +12,20 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
-from anet_core.blocks import CatBlock
-from anet_core.dataflow import BLOCKS, CONVOLUTIONS, blocks, fold, stages
+from anet_core.blocks import KINDS, CatBlock
+from anet_core.dataflow import CONVOLUTIONS, blocks, fold, stages
 from anet_core.resolution import level
 
 WORDS = {add: "add", torch.cat: "concatenate", nn.BatchNorm2d: "BN", nn.PReLU: "PReLU", nn.Dropout2d: "dropout"}
 FOLLOWERS = (nn.BatchNorm2d, nn.PReLU, nn.Dropout2d)  # drawn in the box of what they follow
-COLOURS = dict(zip(BLOCKS, sns.color_palette("colorblind").as_hex()))
+COLOURS = dict(zip(KINDS, sns.color_palette("colorblind").as_hex()))
 INK, GREY = "0.1", "0.4"
 JUMP = sns.blend_palette([COLOURS[CatBlock], "black"], 4).as_hex()[1]
 
 
 def describe(op: object) -> str:
     """A block's name, or an operation with its kernel, its change of resolution and, after two spaces, its channels."""
-    if isinstance(op, BLOCKS):
+    if isinstance(op, KINDS):
         return type(op).__name__.removesuffix("Block")
     if isinstance(op, CONVOLUTIONS):
         kernel, up = "×".join(map(str, op.kernel_size)), isinstance(op, nn.ConvTranspose2d)
@@ -143,7 +143,7 @@ def block(module: nn.Module, *shapes: tuple[int, int, int], axes: Axes) -> Axes:
         elif data["ops"][0] is add or getattr(data["ops"][0], "kernel_size", None) == (1, 1):
             colour = "white"
         else:  # what looks further than a pixel, changes the resolution or joins two tensors
-            colour = COLOURS[type(data["ops"][0] if isinstance(data["ops"][0], BLOCKS) else module)]
+            colour = COLOURS[type(data["ops"][0] if isinstance(data["ops"][0], KINDS) else module)]
         box(axes, *place[node], 1.38 if node in main else 0.96, 0.36, "\n".join([first, ", ".join(more)]).strip(), colour)
     for a, b in graph.edges:
         (x, y), (to, end) = place[a], place[b]
@@ -163,12 +163,12 @@ def kinds(model: nn.Module, size: int = 224) -> Figure:
     found = {}
     for name, data in graph.nodes(data=True):
         kind = type(data["op"])
-        if kind in BLOCKS and (kind not in found or (data["shape"][0] == 64 != graph.nodes[found[kind]]["shape"][0])):
+        if kind in KINDS and (kind not in found or (data["shape"][0] == 64 != graph.nodes[found[kind]]["shape"][0])):
             found[kind] = name
     rows = ceil(len(found) / 3)
     figure = plt.figure(figsize=(7.5, 3.85 * rows))
     figure.set_label("The operations of one block of each kind, top to bottom")
-    for i, kind in enumerate(kind for kind in BLOCKS if kind in found):
+    for i, kind in enumerate(kind for kind in KINDS if kind in found):
         axes = canvas(figure.add_axes((i % 3 / 3, 1 - (i // 3 + 1) / rows, 1 / 3, 1 / rows)))
         block(graph.nodes[found[kind]]["op"], *(graph.nodes[p]["shape"] for p in graph.predecessors(found[kind])), axes=axes)
     return figure

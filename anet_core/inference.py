@@ -4,7 +4,6 @@
     mask = Segmenter("neu-inclusion")(image)
 """
 
-import math
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,8 @@ import torch
 from torch import nn
 
 from anet_core import deployment, records, subject, weights
-from anet_core.prediction import MULTIPLE, THRESHOLD, normalise, require_pictures
+from anet_core.network import MULTIPLE
+from anet_core.prediction import THRESHOLD, logit, normalise, require_pictures
 from anet_core.tiling import OVERLAP, require_tiles, tiled
 from anet_core.timing import cores
 from data_prep.own import TILE
@@ -59,7 +59,7 @@ class Segmenter:
         tile = tile or max(self.model.input(0).shape[1:3])
         overlap = min(OVERLAP, tile // 2) if overlap is None else overlap
         require_tiles(tile, overlap)
-        self.least = math.log(threshold / (1 - threshold))  # logit
+        self.least = logit(threshold)
         self.precision, self.threads, self.tile, self.overlap = precision, threads or cores(), tile, overlap
         self.compiled, self.turn = lru_cache(SIZES)(self.compile), Lock()
 

@@ -8,6 +8,8 @@ from anet_core.blocks import (
     CatBlock, DownBlock, LightBlock, NoJump, SegHead, SumLast, UpBlock, WideBlock, plain, plain_head,
 )
 
+MULTIPLE = 32  # of the sides of a picture: the resolution is halved five times
+
 
 class ANet(nn.Module):
     """A-Net, or without some of its components; the rows of Table II are ``registry.ABLATION``.
@@ -78,8 +80,8 @@ def require_image_batch(image: Tensor) -> None:
     if len(shape) != 4 or shape[1] != 3:
         raise ValueError(f"the input has shape {shape}; the network takes (N, 3, H, W), grey images repeated to three channels.")
     height, width = shape[2:]
-    if height % 32 or width % 32 or not height or not width:
+    if height % MULTIPLE or width % MULTIPLE or not height or not width:
         raise ValueError(
-            f"the input is {height}x{width}; height and width must be multiples of 32 "
+            f"the input is {height}x{width}; height and width must be multiples of {MULTIPLE} "
             "(anet_core.predict pads any picture by itself)."
         )

@@ -1,10 +1,13 @@
 """From pictures of any size to masks."""
 
+from math import log
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-MULTIPLE = 32  # the network halves the resolution five times
+from anet_core.network import MULTIPLE
+
 THRESHOLD = 0.5  # on the probability; 0 on the logit
 HALF = 127.5  # of the range of a value of 8 bits
 
@@ -12,6 +15,11 @@ HALF = 127.5  # of the range of a value of 8 bits
 def normalise(images: Tensor) -> Tensor:
     """What every network sees: uint8 (N, 3, H, W) to float32 in [-1, 1]. The paper gives no normalisation."""
     return images.float() / HALF - 1
+
+
+def logit(probability: float) -> float:
+    """What a network says of a pixel that has this probability, between 0 and 1, of a defect."""
+    return log(probability / (1 - probability))
 
 
 def pad_amounts(height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:

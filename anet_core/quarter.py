@@ -2,9 +2,8 @@
 
 from torch import nn
 
-from anet_core.blocks import LightBlock, WideBlock
+from anet_core.blocks import DepthToSpace, LightBlock, WideBlock
 from anet_core.network import ANet
-from anet_core.rewrites import DepthToSpace
 
 SIDE = 4  # of the block of pixels that one position of the features stands for
 CHANNELS = 64  # of A-Net's S2

@@ -23,7 +23,7 @@ def level(height: int, size: int) -> int:
     return min(ceil(log2(size / height)), len(SCALES) - 1)
 
 
-def mac_shares(model: nn.Module, size: int = 224) -> pd.Series:
+def mac_shares(model: nn.Module, size: int) -> pd.Series:
     """Percent of the true MACs spent at each of ``SCALES``, that of a convolution being its output's."""
     layers = layer_table(model, size)
     layers = layers[layers["true_macs"] > 0]
@@ -40,7 +40,7 @@ def depths(graph: nx.DiGraph) -> dict[str, int]:
     return found
 
 
-def profiles(models: dict[str, nn.Module], size: int = 224) -> Figure:
+def profiles(models: dict[str, nn.Module], size: int) -> Figure:
     """The shape of networks, a row each (Fig. 2), beside the share of true MACs at each resolution.
 
     A bar is a convolution, placed by ``depths`` and as high as the root of its channels. Lines are the tensors between;

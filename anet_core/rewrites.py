@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from anet_core.blocks import CatBlock, DownBlock, LightBlock, SegHead, UpBlock, WideBlock
+from anet_core.blocks import CatBlock, DepthToSpace, DownBlock, LightBlock, SegHead, UpBlock, WideBlock
 from anet_core.network import ANet
 
 LANES = 16
@@ -116,25 +116,6 @@ def repeated(norm: nn.BatchNorm2d, times: int) -> nn.BatchNorm2d:
     many = nn.BatchNorm2d(times * norm.num_features, eps=norm.eps)
     many.load_state_dict({key: value.repeat(times) if value.ndim else value for key, value in norm.state_dict().items()})
     return many.eval()
-
-
-class DepthToSpace(nn.Module):
-    """Channels to blocks of pixels, the block's rows and columns outermost: (N, rows*columns*C, H, W) -> (N, C, rows*H, columns*W).
-
-    ``nn.PixelShuffle`` has them innermost, which tears the channels of a pixel apart; and OpenVINO, which recognises
-    the operation where it is written plainly, has no fast kernel for it in bfloat16.
-    """
-
-    def __init__(self, rows: int, columns: int) -> None:
-        super().__init__()
-        self.rows, self.columns = rows, columns
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.permute(0, 2, 3, 1)  # (N, H, W, rows*columns*C)
-        n, h, w, c = x.shape
-        x = x.reshape(n, h, w, self.rows, c // self.rows).transpose(2, 3)  # (N, H, rows, W, columns*C)
-        x = x.reshape(n, self.rows * h, self.columns * w, c // (self.rows * self.columns))
-        return x.permute(0, 3, 1, 2)
 
 
 class Pairs(nn.Module):

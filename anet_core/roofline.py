@@ -6,17 +6,13 @@ network runs in, and with them what it costs to start an operator, which counts 
 
 from collections.abc import Callable
 
-import matplotlib.pyplot as plt
 import numpy as np
 import openvino as ov
 import openvino.opset13 as opset
 import pandas as pd
-import seaborn as sns
 import torch
-from matplotlib.axes import Axes
 
 from anet_core.deployment import compile_for_cpu, native_precisions
-from anet_core.figures import name_points
 from anet_core.operators import STAGES, times
 from anet_core.timing import timed
 
@@ -44,7 +40,7 @@ def limits(threads: int, repetitions: int, side: int = SIDE, memory: int = MEMOR
     ])
 
 
-def arithmetic(precision: str, threads: int, repetitions: int, side: int = SIDE) -> np.ndarray:
+def arithmetic(precision: str, threads: int, repetitions: int, side: int) -> np.ndarray:
     """GMAC/s of a product of two square matrices in each of the repetitions, the time of the product alone."""
     floating = "f32" if precision == "int8" else precision
     compiled = compile_for_cpu(product(side, precision == "int8"), floating, threads, PERF_COUNT=True)
@@ -124,11 +120,19 @@ def bounds(operators: pd.DataFrame, limits: pd.Series, precision: str) -> pd.Dat
     ).drop(columns=["allowed", "lane_macs"])
 
 
-def plot(stages: pd.DataFrame, limits: pd.Series, precision: str) -> Axes:
+def plot(stages: pd.DataFrame, limits: pd.Series, precision: str):
     """Achieved arithmetic of labelled stages (see ``bounds``, with a column ``network``) under the roofs of cache and memory.
 
     The points of the first network are named; those of the others stand beside them.
+
+    Returns:
+        matplotlib's Axes.
     """
+    import matplotlib.pyplot as plt  # here, because what measures draws nothing
+    import seaborn as sns
+
+    from anet_core.figures import name_points
+
     _, axes = plt.subplots(figsize=(7, 5))
     intensity = np.geomspace(stages["intensity"].min() / 2, 2 * limits[precision] / limits["memory"], 100)
     for name, line in (("cache", "-"), ("memory", "--")):

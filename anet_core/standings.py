@@ -3,12 +3,11 @@
 from collections.abc import Collection
 
 import pandas as pd
-import torch
 
+from anet_core.audit import count
 from anet_core.complexity import parameters, true_macs
 from anet_core.paper import printed_iou
 from anet_core.records import diverged
-from anet_core.registry import build
 from anet_core.statistics import alike, bootstrap, difference, effect_size, hinges, interval, mean, shared
 
 
@@ -52,9 +51,7 @@ def standings(
     """
     runs, rows = comparable({name: runs[name] for name in (*networks, reference) if name in runs}), []
     for name in networks:
-        with torch.device("meta"):  # shapes are enough to count
-            network = build(name)
-            row = {"network": name, "parameters (M)": parameters(network) / 1e6, "true MACs (G)": true_macs(network, 224) / 1e9}
+        row = {"network": name, "parameters (M)": count(parameters, name) / 1e6, "true MACs (G)": count(true_macs, name, 224) / 1e9}
         row |= {"printed": printed_iou(name, dataset), "runs": len(runs.get(name, []))}
         if name in runs:
             row["IoU"] = mean(runs[name])

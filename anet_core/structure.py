@@ -7,11 +7,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from anet_core.blocks import CatBlock, DownBlock, LightBlock, SegHead, UpBlock, WideBlock, plain
+from anet_core.blocks import KINDS, DownBlock, LightBlock, SegHead, UpBlock, WideBlock, plain
 from anet_core.network import ANet
 
 SIZE = 224  # of the input
-NAMES = {DownBlock: "Down", LightBlock: "Light", WideBlock: "Wide", UpBlock: "Up", CatBlock: "Cat", SegHead: "Seg Head"}
+NAMES = dict(zip(KINDS, ("Down", "Light", "Wide", "Up", "Cat", "Seg Head")))  # in Table I
 
 
 @cache

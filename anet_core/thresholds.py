@@ -1,13 +1,12 @@
 """What a trained network marks of a data set's pictures at several thresholds, to choose one by."""
 
-import math
-
 import numpy as np
 import pandas as pd
 
 from anet_core.dataset import Samples
 from anet_core.inference import Segmenter
 from anet_core.metrics import confusion, iou
+from anet_core.prediction import logit
 
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # on the probability
 
@@ -22,7 +21,7 @@ def at_thresholds(segmenter: Segmenter, samples: Samples) -> pd.DataFrame:
     counts = np.zeros((len(THRESHOLDS), len(samples.ids), 3))  # TP, FN, FP
     for i, (image, mask) in enumerate(zip(samples.images, samples.masks)):
         logits, _ = segmenter.logits(image)
-        masks = np.stack([logits > math.log(threshold / (1 - threshold)) for threshold in THRESHOLDS])
+        masks = np.stack([logits > logit(threshold) for threshold in THRESHOLDS])
         counts[:, i] = confusion(masks, np.broadcast_to(mask, masks.shape))
     hits, misses, alarms = counts.sum(1).T
     sound = ~samples.masks.any((1, 2))

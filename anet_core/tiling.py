@@ -5,13 +5,14 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from anet_core.prediction import MULTIPLE, pad_amounts
+from anet_core.network import MULTIPLE
+from anet_core.prediction import pad_amounts
 from data_prep.own import starts
 
 OVERLAP = 64
 
 
-def tiled(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int, overlap: int = OVERLAP) -> np.ndarray:
+def tiled(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int, overlap: int) -> np.ndarray:
     """The values of a picture's pixels, each taken from the tile in which it lies furthest from the border.
 
     A side of at most ``tile`` is not cut but padded by reflection to a multiple of 32, as ``prediction.predict`` does, so

@@ -8,10 +8,10 @@ from pathlib import Path
 from data_prep import dagm, format, magnetic_tile, neu, synthetic
 
 PROPOSED = {name + neu.PROPOSED: name for name in neu.PREFIXES}
-SOURCES = {  # the folder of the original pictures under ANET_DATA; None for a drawn set
-    "synthetic": None, dagm.SYNTHETIC: None, **dict.fromkeys(neu.NAMES, neu.SOURCE),
-    **dict.fromkeys(PROPOSED, f"{neu.SOURCE} and NEU-DET"), magnetic_tile.NAME: magnetic_tile.SOURCE,
-    **dict.fromkeys(dagm.CLASSES, dagm.SOURCE),
+SOURCES = {  # the folders of the original pictures under ANET_DATA; none for a drawn set
+    "synthetic": (), dagm.SYNTHETIC: (), **dict.fromkeys(neu.NAMES, (neu.SOURCE,)),
+    **dict.fromkeys(PROPOSED, (neu.SOURCE, "NEU-DET")), magnetic_tile.NAME: (magnetic_tile.SOURCE,),
+    **dict.fromkeys(dagm.CLASSES, (dagm.SOURCE,)),
 }
 NAMES = tuple(SOURCES)
 
@@ -58,7 +58,8 @@ def make(name: str, out: Path, source: Path | None = None) -> Path:
         samples = neu_det.proposed_samples(name, both / neu_det.SOURCE, both / neu.SOURCE)
         format.write(folder, samples, neu.TEST, groups=neu.surface_groups(PROPOSED[name]))
     else:
-        source = Path(source or data_root() / SOURCES[name])
+        [original] = SOURCES[name]
+        source = Path(source or data_root() / original)
         if name in neu.NAMES:
             format.write(folder, neu.samples(name, source), neu.TEST, groups=neu.surface_groups(name))
         elif name == magnetic_tile.NAME:
@@ -80,11 +81,11 @@ def locate(dataset: str) -> Path:
     folder = data_root() / dataset
     if dataset not in ("", "..") and Path(dataset).name == dataset and folder.is_dir():
         return folder
-    if dataset in NAMES and SOURCES[dataset] is None:
+    if dataset in NAMES and not SOURCES[dataset]:
         return drawn(dataset)
     if dataset in NAMES:
         raise FileNotFoundError(
-            f'{folder} does not exist; make it with "python -m data_prep make {dataset}" where ANET_DATA has {SOURCES[dataset]}, '
+            f'{folder} does not exist; make it with "python -m data_prep make {dataset}" where ANET_DATA has {" and ".join(SOURCES[dataset])}, '
             f"or set ANET_DATA to the folder that holds it."
         )
     if dataset and Path(dataset).is_dir():

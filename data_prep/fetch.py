@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from data_prep.archives import unpack
 from data_prep.format import sha256
-from data_prep.sources import SOURCES, Archive, Source
+from data_prep.sources import SOURCES, Source
 
 CHUNK = 1 << 16  # bytes
 TIMEOUT = (10, 60)  # seconds to connect, and between two chunks
@@ -54,12 +54,12 @@ def fetch(name: str, out: Path, archives: Sequence[Path] = ()) -> Path:
     failures = []
     for mirror in source.mirrors:
         try:
-            install(source, [download(archive, downloads) for archive in mirror], folder)
+            install(source, [download(url, downloads) for url in mirror], folder)
         except ValueError as error:
             shutil.rmtree(downloads, ignore_errors=True)  # not what it should be: no use in keeping it
             failures.append(reason(error))
         except OSError as error:
-            failures.append(f"{urlsplit(mirror[0].url).hostname}: {reason(error)}")
+            failures.append(f"{urlsplit(mirror[0]).hostname}: {reason(error)}")
         else:
             shutil.rmtree(downloads)
             return folder
@@ -111,14 +111,14 @@ def content_sha256(folder: Path, patterns: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def download(archive: Archive, folder: Path) -> Path:
-    """The downloaded file, resumed where an earlier call was cut, its sha256 checked if it is known and printed if not."""
-    place = folder / hashlib.sha256(archive.url.encode()).hexdigest()[:8]  # two mirrors' parts must not be mixed
-    name = urlsplit(archive.url).path.rsplit("/", 1)[-1]
-    say(archive.url)
+def download(url: str, folder: Path) -> Path:
+    """The downloaded file, resumed where an earlier call was cut; its sha256 is printed."""
+    place = folder / hashlib.sha256(url.encode()).hexdigest()[:8]  # two mirrors' parts must not be mixed
+    name = urlsplit(url).path.rsplit("/", 1)[-1]
+    say(url)
     pooch.get_logger().setLevel("WARNING")
-    path = Path(pooch.retrieve(archive.url, archive.sha256, name, place, downloader=Resuming(place / f"{name}.part")))
-    say(f"sha256 {pooch.file_hash(str(path))}, {'as known' if archive.sha256 else 'not known before'}")
+    path = Path(pooch.retrieve(url, None, name, place, downloader=Resuming(place / f"{name}.part")))
+    say(f"sha256 {sha256(path)}")
     return path
 
 

@@ -1,20 +1,11 @@
 """Where the published data sets come from: one table, which ``fetch`` reads and the book's data pages print.
 
 None of the addresses could be tried where this table was written. They were read in public documentation and code, and
-no archive's sha256 is known: ``fetch`` prints the one that it got, to be written here where the owner's file stays as it
-is (GitHub packs a branch anew each time). What is known is the content: the sha256 over the pictures and labels from
-which this repository's results were computed.
+no archive's sha256 is known: ``fetch`` prints the one that it got. What is known is the content: the sha256 over the
+pictures and labels from which this repository's results were computed.
 """
 
 from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A file to download; sha256 None where it is not known."""
-
-    url: str
-    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -27,7 +18,7 @@ class Source:
         licence: as stated by the owner.
         citation: what the owner asks to cite, or the paper that published it.
         bring: the file to download by hand where the program cannot.
-        mirrors: tried in turn; each is all archives of the set.
+        mirrors: tried in turn; each is the addresses of all archives of the set.
         files: patterns of the pictures and labels, relative to the folder.
         content_sha256: ``fetch.content_sha256`` of those files; None where no copy was at hand.
     """
@@ -37,7 +28,7 @@ class Source:
     licence: str
     citation: str
     bring: str
-    mirrors: tuple[tuple[Archive, ...], ...]
+    mirrors: tuple[tuple[str, ...], ...]
     files: tuple[str, ...]
     content_sha256: str | None
 
@@ -57,7 +48,7 @@ SOURCES = {
         citation="G. Song, K. Song and Y. Yan, Saliency detection for strip steel surface defects using multiple constraints "
         "and improved texture features, Optics and Lasers in Engineering, 2020",
         bring="MCITF-master.zip (Code, Download ZIP)",
-        mirrors=((Archive("https://github.com/SongGuorong/MCITF/archive/refs/heads/master.zip"),),),
+        mirrors=(("https://github.com/SongGuorong/MCITF/archive/refs/heads/master.zip",),),
         files=("Source Images/*.bmp", "Ground truth/*.png"),
         content_sha256="60731e1cc600652fd1ff056c5dcc787fe25851be6173389af63d81c8378881a3",
     ),
@@ -68,9 +59,7 @@ SOURCES = {
         citation="K. Song and Y. Yan, A noise robust method based on completed local binary patterns for hot-rolled steel strip "
         "surface defects, Applied Surface Science, 2013",
         bring="NEU-DET.zip",
-        mirrors=((Archive(
-            "https://drive.usercontent.google.com/download?id=1qrdZlaDi272eA79b0uCwwqPrm2Q_WI3k&export=download&confirm=t"
-        ),),),
+        mirrors=(("https://drive.usercontent.google.com/download?id=1qrdZlaDi272eA79b0uCwwqPrm2Q_WI3k&export=download&confirm=t",),),
         files=("IMAGES/*.jpg", "ANNOTATIONS/*.xml"),
         content_sha256="24b2f16bcb311c819d8cceaf1ef8c5f55c0a6eb8b74ff1bf76af64ddf16d4a46",
     ),
@@ -81,8 +70,8 @@ SOURCES = {
         citation="Y. Huang, C. Qiu and K. Yuan, Surface defect saliency of magnetic tile, The Visual Computer, 2020",
         bring="Magnetic-tile-defect-datasets.-master.zip (Code, Download ZIP)",
         mirrors=(
-            (Archive("https://github.com/abin24/Magnetic-tile-defect-datasets./archive/refs/heads/master.zip"),),
-            (Archive("https://github.com/Charmve/Surface-Defect-Detection/archive/refs/heads/master.zip"),),
+            ("https://github.com/abin24/Magnetic-tile-defect-datasets./archive/refs/heads/master.zip",),
+            ("https://github.com/Charmve/Surface-Defect-Detection/archive/refs/heads/master.zip",),
         ),
         files=("MT_*/Imgs/*.jpg", "MT_*/Imgs/*.png"),
         content_sha256="d2601c3c228c0b4d340c8dae4216c25798bf4ff6339d1fe13fbfb23ad1667a25",
@@ -94,7 +83,7 @@ SOURCES = {
         citation="M. Wieler and T. Hahn, Weakly supervised learning for industrial optical inspection, DAGM symposium, 2007",
         bring="Class7.zip to Class10.zip, or the archive of Kaggle's DAGM_KaggleUpload",
         mirrors=tuple(
-            tuple(Archive(f"https://zenodo.org/records/{record}/files/Class{number}.zip?download=1") for number in (7, 8, 9, 10))
+            tuple(f"https://zenodo.org/records/{record}/files/Class{number}.zip?download=1" for number in (7, 8, 9, 10))
             for record in (8086136, 12750201)
         ),
         files=("Class*/Train/Label/*", "Class*/Test/Label/*"),

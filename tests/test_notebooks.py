@@ -2,10 +2,15 @@ import os
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
+import pandas as pd
 import pytest
 
+from anet_core import records
 from data_prep import catalogue
 from data_prep.sources import SOURCES
 
@@ -74,6 +79,22 @@ def test_what_pages_read_is_known():
         assert bool(patterns) == bool(reading.search(code)), notebook
 
 
+@pytest.mark.parametrize("notebook", ["timing", "deployment", "quantisation"])
+def test_the_page_of_a_machine_reads_just_what_it_is_said_to(notebook, monkeypatch):
+    """Also by functions that read tables which the notebook does not name."""
+    read, read_csv, read_record = [], pd.read_csv, records.read
+    monkeypatch.setattr(pd, "read_csv", lambda path, **how: read.append(Path(path)) or read_csv(path, **how))
+    monkeypatch.setattr(records, "read", lambda path: read.append(path) or read_record(path))
+    names = {}
+    for cell in nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, names)
+    plt.close("all")
+    results = [path.relative_to(records.RESULTS).as_posix() for path in read if path.is_relative_to(records.RESULTS)]
+    assert [path for path in results if not any(fnmatch(path, pattern) for pattern in READS[notebook])] == []
+    assert [pattern for pattern in READS[notebook] if not any(fnmatch(path, pattern) for path in results)] == []
+
+
 def test_pages_follow_their_notebooks():
     """A page holds its notebook's cells under a heading of its own, so a notebook changed without a new run is noticed."""
     for page, (notebook, _) in PAGES.items():
@@ -94,7 +115,7 @@ def test_every_page_of_a_published_set_says_where_it_comes_from():
         if notebook == "dataset" and needs_data(page):
             outputs = code_outputs(ROOT / "book" / f"{page}.ipynb")
             said = "\n".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
-            [source] = [s for s in SOURCES.values() if s.folder == catalogue.SOURCES[parameters["dataset"]]]
+            [source] = [s for s in SOURCES.values() if s.folder in catalogue.SOURCES[parameters["dataset"]]]
             for fact in (source.page, source.licence, source.citation, source.content_sha256, "sha256 of the manifest"):
                 assert fact in said, f"{page} lacks {fact}"
 

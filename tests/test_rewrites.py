@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from anet_core import build, deployment, predict, records, weights
-from anet_core.blocks import CatBlock, DownBlock, LightBlock, SegHead, UpBlock, WideBlock
+from anet_core.blocks import KINDS
 from anet_core.dataset import Samples
 from anet_core.registry import ABLATION, EXTENSIONS
 from anet_core.rewrites import REWRITES, optimise
@@ -23,7 +23,6 @@ from deployment import part_of, steps  # noqa: E402
 
 STEEL = Path(os.environ.get("ANET_DATA", "")) / neu.SOURCE
 TRAINED = records.RESULTS / "weights" / f"{records.run_name('A-Net', 'neu-inclusion', 'tuned')}.safetensors"
-BLOCKS = (DownBlock, LightBlock, WideBlock, UpBlock, CatBlock, SegHead)
 
 
 def as_if_trained(name):
@@ -82,7 +81,7 @@ def test_each_rewrite_changes_what_it_says(network):
         "split_cat": {"cat"},
     }
     assert [rewrite.__name__ for rewrite in REWRITES] == list(expected)
-    blocks = {name: repr(module) for name, module in network.named_modules() if isinstance(module, BLOCKS)}
+    blocks = {name: repr(module) for name, module in network.named_modules() if isinstance(module, KINDS)}
     for rewrite in REWRITES:
         changed = copy.deepcopy(network)
         with torch.no_grad():

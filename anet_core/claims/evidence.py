@@ -1,7 +1,6 @@
 """What the claims are held against: counts of the networks, recorded runs, timings."""
 
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,9 @@ import torch
 from torch import nn
 
 from anet_core import complexity, records, statistics
-from anet_core.audit import printed_build
+from anet_core.audit import count
 from anet_core.blocks import LightBlock, WideBlock
 from anet_core.paper.cells import SETS
-from anet_core.registry import build
 from anet_core.standings import runs_by_network
 from anet_core.statistics import RESAMPLES, alike, bootstrap, effect_size, mean
 
@@ -25,26 +23,30 @@ BLOCKS = {
 }
 
 
-@cache
 def counted(quantity: str, network: str) -> float:
-    """A count of the build that the paper counted, in the unit in which it is printed.
+    """A count of a network or block, in the unit in which it is printed.
 
     Args:
-        quantity: "parameters" (M), "macs/224" by the paper's counter or "true/224" for the work done (G); of a block of
-            III.C "kparams" or "mflops".
+        quantity: "parameters" (M) and "macs/224" by the paper's counter (G) of the build that the paper counted, "true/224" for the
+            work done (G); of a block of III.C "kparams" or "mflops".
+
+    Raises:
+        ValueError: another quantity, or an unknown network.
     """
     kind, _, size = quantity.partition("/")
-    with torch.device("meta"):
-        model = BLOCKS[network]() if network in BLOCKS else build(network) if kind == "true" else printed_build(network)
-    if kind in ("parameters", "kparams"):
-        return complexity.parameters(model) / (1e6 if kind == "parameters" else 1e3)
+    if kind == "parameters":
+        return count(complexity.parameters, network, printed=True) / 1e6
     if kind == "macs":
-        return complexity.paper_counter(model, int(size)) / 1e9
+        return count(complexity.paper_counter, network, int(size), printed=True) / 1e9
     if kind == "true":
-        return complexity.true_macs(model, int(size)) / 1e9
-    if kind == "mflops":
-        return sum(complexity.paper_macs(*call) for call in complexity.calls(model, F, C)) / 1e6
-    raise ValueError(f"unknown quantity {quantity!r}.")
+        return count(complexity.true_macs, network, int(size)) / 1e9
+    if kind not in ("kparams", "mflops"):
+        raise ValueError(f"unknown quantity {quantity!r}.")
+    with torch.device("meta"):
+        block = BLOCKS[network]()
+    if kind == "kparams":
+        return complexity.parameters(block) / 1e3
+    return sum(complexity.paper_macs(*call) for call in complexity.calls(block, F, C)) / 1e6
 
 
 class Evidence:

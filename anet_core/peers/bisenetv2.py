@@ -14,13 +14,6 @@ from anet_core.peers.layers import conv_bn, conv_bn_relu
 EXPANSION = 6
 
 
-def depthwise_bn(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
-    """3x3 depthwise convolution with c_out / c_in filters a channel, and batch norm."""
-    return nn.Sequential(
-        nn.Conv2d(c_in, c_out, 3, stride, padding=1, groups=c_in, bias=False), nn.BatchNorm2d(c_out)
-    )
-
-
 def upsample(factor: int) -> nn.Upsample:
     """Bilinear interpolation to factor times the size."""
     return nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)
@@ -57,7 +50,7 @@ class GatherExpand(nn.Module):
         expanded = EXPANSION * channels
         self.body = nn.Sequential(
             conv_bn_relu(channels, channels, 3),
-            depthwise_bn(channels, expanded), nn.ReLU(inplace=True),
+            conv_bn(channels, expanded, 3, groups=channels), nn.ReLU(inplace=True),
             conv_bn(expanded, channels),
         )
         self.relu = nn.ReLU(inplace=True)
@@ -78,11 +71,11 @@ class GatherExpandDown(nn.Module):
         expanded = EXPANSION * c_in
         self.body = nn.Sequential(
             conv_bn_relu(c_in, c_in, 3),
-            depthwise_bn(c_in, expanded, stride=2),
-            depthwise_bn(expanded, expanded), nn.ReLU(inplace=True),
+            conv_bn(c_in, expanded, 3, stride=2, groups=c_in),
+            conv_bn(expanded, expanded, 3, groups=expanded), nn.ReLU(inplace=True),
             conv_bn(expanded, c_out),
         )
-        self.shortcut = nn.Sequential(depthwise_bn(c_in, c_in, stride=2), conv_bn(c_in, c_out))
+        self.shortcut = nn.Sequential(conv_bn(c_in, c_in, 3, stride=2, groups=c_in), conv_bn(c_in, c_out))
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,16 +108,11 @@ class GuidedAggregation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.detail_keep = nn.Sequential(depthwise_bn(channels, channels), nn.Conv2d(channels, channels, 1))
-        self.detail_down = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(channels),
-            nn.AvgPool2d(3, stride=2, padding=1),
-        )
-        self.semantic_up = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), upsample(4), nn.Sigmoid()
-        )
+        self.detail_keep = nn.Sequential(conv_bn(channels, channels, 3, groups=channels), nn.Conv2d(channels, channels, 1))
+        self.detail_down = nn.Sequential(*conv_bn(channels, channels, 3, stride=2), nn.AvgPool2d(3, stride=2, padding=1))
+        self.semantic_up = nn.Sequential(*conv_bn(channels, channels, 3), upsample(4), nn.Sigmoid())
         self.semantic_keep = nn.Sequential(
-            depthwise_bn(channels, channels), nn.Conv2d(channels, channels, 1), nn.Sigmoid()
+            conv_bn(channels, channels, 3, groups=channels), nn.Conv2d(channels, channels, 1), nn.Sigmoid()
         )
         self.upsample = upsample(4)
         self.fuse = conv_bn_relu(channels, channels, 3)

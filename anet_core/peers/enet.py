@@ -10,6 +10,7 @@ Initialisation and norm momentum: PyTorch's; the paper is silent.
 from torch import Tensor, cat, nn
 
 from anet_core.network import require_image_batch
+from anet_core.peers.layers import conv_bn
 from anet_core.peers.unpooling import max_positions, max_unpool
 
 
@@ -29,7 +30,7 @@ def asymmetric(m: int) -> nn.Sequential:
 
 def expand(m: int, c_out: int, dropout: float) -> nn.Sequential:
     """The 1x1 expansion and the regulariser that end an extension branch."""
-    return nn.Sequential(nn.Conv2d(m, c_out, 1, bias=False), nn.BatchNorm2d(c_out), nn.Dropout2d(dropout))
+    return nn.Sequential(*conv_bn(m, c_out), nn.Dropout2d(dropout))
 
 
 class InitialBlock(nn.Module):
@@ -80,7 +81,7 @@ class DownBottleneck(nn.Module):
     def __init__(self, c_in: int, m: int, c_out: int, dropout: float) -> None:
         super().__init__()
         self.body = nn.Sequential(conv(c_in, m, 1), conv(m, m, 2, stride=2), expand(m, c_out, dropout))
-        self.main = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out))
+        self.main = nn.Sequential(nn.MaxPool2d(2), *conv_bn(c_in, c_out))
         self.activation = nn.PReLU()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,7 +105,7 @@ class UpBottleneck(nn.Module):
             nn.ConvTranspose2d(m, m, 2, stride=2, bias=False), nn.BatchNorm2d(m), nn.PReLU(),
             expand(m, c_out, dropout=0.1),
         )
-        self.main = nn.Sequential(nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out))
+        self.main = conv_bn(c_in, c_out)
         self.activation = nn.PReLU()
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:

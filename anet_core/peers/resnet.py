@@ -7,7 +7,7 @@ Initialisation: Kaiming's for every convolution (Sec. 3.4); the norms are PyTorc
 
 from torch import Tensor, nn
 
-from anet_core.peers.layers import conv_bn_relu
+from anet_core.peers.layers import conv_bn, conv_bn_relu
 
 
 class BasicBlock(nn.Module):
@@ -47,7 +47,7 @@ class Bottleneck(nn.Module):
         self.body = nn.Sequential(
             *conv_bn_relu(c_in, width, 1),
             *conv_bn_relu(width, width, 3, stride, dilation),
-            nn.Conv2d(width, c_out, 1, bias=False), nn.BatchNorm2d(c_out),
+            *conv_bn(width, c_out),
         )
         self.shortcut = shortcut(c_in, c_out, stride)
         self.activation = nn.ReLU(inplace=True)
@@ -60,7 +60,7 @@ def shortcut(c_in: int, c_out: int, stride: int) -> nn.Module:
     """The identity, or a projection where the shape changes (Sec. 3.3, option B)."""
     if c_in == c_out and stride == 1:
         return nn.Identity()
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+    return conv_bn(c_in, c_out, stride=stride)
 
 
 class ResNet(nn.Module):

@@ -9,7 +9,7 @@ from torch import Tensor, cat, nn
 from torch.nn import functional as F
 
 from anet_core.network import require_image_batch
-from anet_core.peers.layers import conv_bn_relu, resize
+from anet_core.peers.layers import conv_bn, conv_bn_relu, resize
 
 
 class ShortTermDenseConcatenate(nn.Module):
@@ -47,8 +47,7 @@ class ShortTermDenseConcatenateDown(nn.Module):
         self.block1 = conv_bn_relu(c_in, half, 1)
         self.pool = nn.AvgPool2d(3, stride=2, padding=1)
         self.block2 = nn.Sequential(
-            nn.Conv2d(half, half, 3, stride=2, padding=1, groups=half, bias=False), nn.BatchNorm2d(half),
-            conv_bn_relu(half, c_out // 4, 3),
+            *conv_bn(half, half, 3, stride=2, groups=half), conv_bn_relu(half, c_out // 4, 3),
         )
         self.block3 = conv_bn_relu(c_out // 4, c_out // 8, 3)
         self.block4 = conv_bn_relu(c_out // 8, c_out // 8, 3)
@@ -95,7 +94,7 @@ class AttentionRefinement(nn.Module):
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
         self.conv = conv_bn_relu(c_in, c_out, 3)
-        self.attention = nn.Sequential(nn.Conv2d(c_out, c_out, 1, bias=False), nn.BatchNorm2d(c_out), nn.Sigmoid())
+        self.attention = nn.Sequential(*conv_bn(c_out, c_out), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
