@@ -14,6 +14,7 @@ from pathlib import Path
 
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
 CALIBRATION = 100  # pictures that int8 takes its ranges from
+WRITER = "Software", "anet"  # the text in the head of each PNG that predict writes
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -22,15 +23,17 @@ def predict(options: argparse.Namespace) -> int:
     Writes NAME-mask.png (0 and 255) and NAME-overlay.png, and prints one line of JSON a picture: its files, width and height; the
     defect's area in pixels and as a fraction of the picture; its connected regions, each with its box [left, top, right, bottom]
     and its pixels; and the milliseconds of the network alone, without reading and writing. Exit code 1 if a picture failed; what an
-    earlier call wrote of it is removed then.
+    earlier call wrote of it is removed then. What predict wrote is passed over where it is given as a picture, and no other file is
+    ever replaced.
     """
     from tqdm import tqdm
 
     from anet_core.inference import Segmenter
+    from data_prep.format import SUFFIXES
 
     segmenter = Segmenter(options.weights, options.precision, options.threads, options.tile, options.overlap, options.threshold)
     require_folder(options.out)
-    paths, failed = {}, 0
+    paths, passed, failed = {}, set(), 0
 
     def fail(error: Exception) -> None:
         nonlocal failed
@@ -39,14 +42,17 @@ def predict(options: argparse.Namespace) -> int:
 
     for source in options.pictures:
         try:
-            if source.is_dir() and source.samefile(options.out):
-                raise ValueError(f"{source} would be read and written to, and masks taken for pictures the next time; give another --out.")
-            found = pictures_in(source)
+            found = [] if is_written(source) else pictures_in(source)
             paths |= {path.absolute(): path for path in found}  # two links to one picture are two pictures
-            if source.is_dir() and (others := [path.name for path in source.iterdir() if path not in found and path.name[0] != "."]):
-                print(f"passed over in {source}: {', '.join(sorted(others)[:3])}{', ...' * (len(others) > 3)} ({len(others)} in all)", file=sys.stderr)
+            listed = [path for path in source.iterdir() if path.name[0] != "."] if source.is_dir() else [source]
+            passed |= {str(path) for path in listed} - {str(path) for path in found}
         except (ValueError, OSError) as error:
             fail(error)
+    if passed:
+        print(
+            f"passed over: {', '.join(sorted(passed)[:3])}{', ...' * (len(passed) > 3)} ({len(passed)} in all); read are files that end in "
+            f"{', '.join(SUFFIXES)}, but for those that anet predict wrote", file=sys.stderr,
+        )
     taken = {path.resolve() for path in paths}
     for path in tqdm(paths.values(), unit="picture", leave=False, disable=None):
         try:
@@ -64,6 +70,9 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
 
     Args:
         taken: files that may not be written, the pictures and what was written before; those of this picture are added.
+
+    Raises:
+        ValueError, OSError: the picture cannot be read, or its files not be written, or one is there that ``save`` did not write.
     """
     import numpy as np
 
@@ -73,9 +82,11 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
     files = {kind: options.out / f"{path.stem}-{kind}.png" for kind in ("mask", "overlay")}
     if clash := taken & {file.resolve() for file in files.values()}:
         raise ValueError(f"{path} would be written to {min(clash)}, which holds another picture; rename it or give another --out.")
-    for file in files.values():
-        if file.is_file():  # from an earlier call: not to be taken for this picture's where it cannot be read
-            file.unlink()
+    earlier = [file for file in files.values() if file.is_file()]
+    if foreign := [file for file in earlier if not is_written(file)]:
+        raise ValueError(f"{path} would be written to {foreign[0]}, which anet predict did not write; move that file or give another --out.")
+    for file in earlier:  # not to be taken for this picture's where it cannot be read
+        file.unlink()
     image = read_image(path, options.white or segmenter.white)
     taken |= {file.resolve() for file in files.values()}
     mask, milliseconds = segmenter.timed(image)
@@ -91,27 +102,42 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
 
 
 def pictures_in(source: Path) -> list[Path]:
-    """A file itself, or the pictures of a folder, by name."""
+    """A file itself, or the pictures of a folder but for those that ``save`` wrote, by name."""
     from data_prep.format import SUFFIXES, natural
 
     if not source.is_dir():
         if not source.exists():
             raise FileNotFoundError(f"{source} does not exist; give a picture or a folder of pictures.")
         return [source]
-    found = [path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir() and path.name[0] != "."]
+    files = (path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir() and path.name[0] != ".")
+    found = [path for path in files if not is_written(path)]
     if not found:
-        raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}; give a folder that does.")
+        raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}, but for what anet predict wrote; give a folder that does.")
     return sorted(found, key=lambda path: natural(path.stem))
 
 
 def save(image, path: Path) -> None:
-    """Write a picture as PNG, whole or not at all."""
+    """Write a picture as PNG, whole or not at all, with a head by which ``is_written`` knows it."""
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     from anet_core.whole import whole
 
+    text = PngInfo()
+    text.add_text(*WRITER)
     with whole(path) as temporary:
-        Image.fromarray(image).save(temporary, "PNG", compress_level=3)  # of a picture in half the time of 6, a twentieth larger
+        Image.fromarray(image).save(temporary, "PNG", pnginfo=text, compress_level=3)  # of a picture in half the time of 6, a twentieth larger
+
+
+def is_written(path: Path) -> bool:
+    """Whether a file is as ``save`` wrote it; one that another program wrote again is not."""
+    try:
+        if path.is_file():  # a pipe would be waited for
+            with path.open("rb") as file:
+                return "\0".join(WRITER).encode() in file.read(64)  # of a PNG the signature, the size, and where save puts the text
+    except OSError:  # what cannot be read is told by who reads the picture
+        pass
+    return False
 
 
 def require_folder(folder: Path) -> None:
