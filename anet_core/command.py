@@ -275,9 +275,11 @@ def test(options: argparse.Namespace) -> int:
     from anet_core.thresholds import at_thresholds
     from data_prep import locate
 
-    segmenter = Segmenter(options.weights, options.precision, options.threads)
-    samples = load(locate(options.dataset), options.part, options.split_seed)
-    print(f"{options.weights} on {len(samples.ids)} pictures, {(~samples.masks.any((1, 2))).sum()} of them sound")
+    folder = locate(options.dataset)
+    name = options.weights or folder.name
+    segmenter = Segmenter(name, options.precision, options.threads)
+    samples = load(folder, options.part, options.split_seed)
+    print(f"{name} on {len(samples.ids)} pictures, {(~samples.masks.any((1, 2))).sum()} of them sound")
     print(at_thresholds(segmenter, samples).round(1).to_string(na_rep="-"))
     return 0
 
@@ -329,12 +331,17 @@ def parser() -> argparse.ArgumentParser:
 
     whole = argparse.ArgumentParser(prog="anet", description="A-Net marks defects on pictures of surfaces.")
     commands = whole.add_subparsers(required=True)
-    weights = argparse.ArgumentParser(add_help=False)
-    weights.add_argument(
-        "--weights", default="neu-inclusion", metavar="NAME",
-        help="the data set whose A-Net it is, with :NETWORK behind it another network trained on it, each by the protocol tuned with seed 0; or a "
-             ".safetensors file; predict, test and bench also take an .xml file that export wrote (default: %(default)s)",
-    )
+
+    def weights(default: str | None, words: str = "%(default)s") -> argparse.ArgumentParser:
+        one = argparse.ArgumentParser(add_help=False)
+        one.add_argument(
+            "--weights", default=default, metavar="NAME",
+            help="the data set whose A-Net it is, with :NETWORK behind it another network trained on it, each by the protocol tuned with seed 0; or a "
+                 f".safetensors file; predict, test and bench also take an .xml file that export wrote (default: {words})",
+        )
+        return one
+
+    trained = weights("neu-inclusion")
     threads = argparse.ArgumentParser(add_help=False)
     threads.add_argument("--threads", type=positive, help="of the CPU (default: all; bench: one, and all)")
     size = argparse.ArgumentParser(add_help=False)
@@ -354,7 +361,7 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(run=function)
         return one
 
-    one = command(predict, weights, threads, white)
+    one = command(predict, trained, threads, white)
     one.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a file, or a folder of pictures")
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where masks and overlays go")
     one.add_argument("--precision", default="f32", help="f32 or bf16, if this CPU has it (default: %(default)s)")
@@ -372,19 +379,19 @@ def parser() -> argparse.ArgumentParser:
         "--min-pixels", type=positive, default=1, help="connected regions of fewer marked pixels are taken for sound (default: %(default)s)"
     )
 
-    one = command(test, weights, threads)
+    one = command(test, weights(None, "of the data set that it is tested on"), threads)
     one.add_argument("--dataset", required=True, help="a known name or a folder")
     one.add_argument("--part", choices=("test", "train"), default="test", help="of the data set's pictures (default: %(default)s)")
     one.add_argument("--split-seed", type=int, default=0, help="0: the data set's own split")
     one.add_argument("--precision", default="f32", help="f32 or bf16, if this CPU has it (default: %(default)s)")
 
-    one = command(export, weights, size, white)
+    one = command(export, trained, size, white)
     one.add_argument("--format", choices=ENDINGS, required=True)
     one.add_argument("--precision", choices=("f32", "int8"), default="f32", help="of the file (default: %(default)s)")
     one.add_argument("--pictures", type=Path, metavar="FOLDER", help=f"that int8 takes its ranges from, of {CALIBRATION} at most")
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help=f"ends in {' or '.join(ENDINGS.values())}")
 
-    one = command(bench, weights, threads, size)
+    one = command(bench, trained, threads, size)
     one.add_argument("--iterations", type=positive, default=200, help="pictures timed in each way (default: %(default)s)")
 
     one = command(train, threads)

@@ -321,7 +321,7 @@ def test_small_regions_are_taken_for_sound(pictures, tmp_path, capsys):
 
 def test_a_test_tells_what_each_threshold_finds(tmp_path, capsys):
     folder = draw(tmp_path / "squares")
-    assert main(["test", "--dataset", str(folder), "--threads", "1"]) == 0
+    assert main(["test", "--dataset", str(folder), "--weights", "neu-inclusion", "--threads", "1"]) == 0
     first, head, *lines = capsys.readouterr().out.splitlines()
     samples, segmenter = load(folder, "test"), Segmenter("neu-inclusion", threads=1)
     assert first == f"neu-inclusion on {len(samples.ids)} pictures, 0 of them sound" and head.split() == ["IoU", "found", "right", "false", "alarms"]
@@ -334,6 +334,13 @@ def test_a_test_tells_what_each_threshold_finds(tmp_path, capsys):
     alarms = at_thresholds(segmenter, replace(samples, masks=none))
     marked = [any((segmenter.logits(image)[0] > math.log(t / (1 - t))).any() for image in samples.images[:1]) for t in alarms.index]
     assert alarms["found"].isna().all() and ((alarms["false alarms"] > 0) >= marked).all()
+
+
+def test_a_set_is_tested_with_its_own_network_or_one_that_is_named(tmp_path, capsys):
+    assert main(["test", "--dataset", str(draw(tmp_path / "neu-patches")), "--threads", "1"]) == 0
+    assert capsys.readouterr().out.startswith("neu-patches on 2 pictures, ")
+    assert main(["test", "--dataset", str(draw(tmp_path / "squares"))]) == 1
+    assert capsys.readouterr().err.startswith("there are no weights for 'squares'; known: ")
 
 
 def test_the_python_interface_gives_what_predict_gives(steel, network, segmenter):
