@@ -165,6 +165,8 @@ def export(options: argparse.Namespace) -> int:
     out = options.out
     if out.suffix != ENDINGS[options.format] or out.is_dir():
         raise ValueError(f"{out} cannot hold {options.format}; give a file that ends in {ENDINGS[options.format]} as --out.")
+    if options.white and options.format == "onnx":
+        raise ValueError("--white is for --format openvino, whose files take the picture itself; scale the values for one of onnx by what is printed with it.")
     if (options.precision == "int8") != bool(options.pictures) or (options.precision, options.format) == ("int8", "onnx"):
         raise ValueError("int8 needs --format openvino and --pictures FOLDER to take its ranges from; f32 needs no pictures.")
     # The rewrites are for OpenVINO: in onnxruntime they make A-Net slower, see the page on timing.
