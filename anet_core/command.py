@@ -291,16 +291,23 @@ def train(options: argparse.Namespace) -> int:
     import torch
 
     from anet_core.protocol import protocol
-    from anet_core.records import converged, name_of
+    from anet_core.records import converged, name_of, run_name
     from anet_core.run import run
+    from anet_core.training import read_checkpoint
     from data_prep import locate
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    record = converged(run(
-        options.model, locate(options.dataset), protocol(options.protocol), options.split_seed, options.seed,
-        results=options.results,
-    ))
+    folder = locate(options.dataset)
+    try:
+        record = converged(run(options.model, folder, protocol(options.protocol), options.split_seed, options.seed, results=options.results))
+    except KeyboardInterrupt:
+        name = run_name(options.model, folder.name, options.protocol, options.split_seed, options.seed)
+        checkpoint = options.results / "checkpoints" / f"{name}.pt"
+        done = len(read_checkpoint(checkpoint)["losses"]) if checkpoint.is_file() else 0
+        print()  # the line of the progress ends
+        print(f"interrupted; given again, the same command goes on from iteration {done}", file=sys.stderr)
+        raise
     file = options.results / "weights" / f"{name_of(record)}.safetensors"
     weights = f"weights in {file}" if file.is_file() else f"recorded before, and its weights {file} are not at hand: give another --results to train it again"
     print(f"IoU {record['iou_pooled']:.2f} % on {len(record['iou_images'])} test images; {weights}")

@@ -526,6 +526,25 @@ def test_trained_weights_are_found_again(squares, tmp_path, capsys, monkeypatch)
     assert capsys.readouterr().err.startswith("unknown data set 'no such set'; known: synthetic, ")
 
 
+def test_an_interrupted_training_says_from_where_it_goes_on(squares, tmp_path, capsys, monkeypatch):
+    """The checkpoint is of every second iteration; the interrupt comes after the fifth."""
+    monkeypatch.setitem(PROTOCOLS, "short", replace(QUICK, name="short", iterations=6, batch_size=4))
+    monkeypatch.setitem(training.CHECKPOINT_EVERY, "cpu", 2)
+    call = ["train", "--dataset", str(squares), "--model", "A-Net:none", "--protocol", "short", "--results", str(tmp_path / "results")]
+    for when, where in ((1, 0), (5, 4)):
+        def interrupted(done, *_, last=when):
+            print(end=f"\r{done}")
+            if done == last:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "print_progress", interrupted)
+            assert main(call) == 130
+        printed, said = capsys.readouterr()
+        assert printed.endswith(f"\r{when}\n") and said == f"interrupted; given again, the same command goes on from iteration {where}\n"
+    assert main(call) == 0 and "/6" in (printed := capsys.readouterr().out) and "5/6" in printed and "4/6" not in printed
+
+
 def test_an_interrupt_is_quiet(tmp_path):
     """The installed script, stopped after its first line."""
     folder = draw(tmp_path / "squares", images=200) / "images"
