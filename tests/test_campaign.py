@@ -291,7 +291,11 @@ def test_export_and_import(one_record, tmp_path, capsys):
     assert not theirs.exists()
 
 
-@pytest.mark.parametrize("arguments, said", [(("run", "--only", "B-Net*"), "no cell of the grid matches 'B-Net*'")])
+@pytest.mark.parametrize("arguments, said", [
+    (("run", "--only", "B-Net*"), "no cell of the grid matches 'B-Net*'"),
+    (("import", "nope.tar"), "nope.tar is not a file; give an archive that export wrote."),
+    (("export", "/nodir/x.tar"), "/nodir/x.tar cannot be written (No such file or directory); "),
+])
 def test_errors_are_one_sentence(arguments, said, toy, capsys):
     assert call(*arguments, results=toy) == 1
     assert said in capsys.readouterr().err
