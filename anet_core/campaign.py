@@ -305,7 +305,7 @@ def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0, or 1 after one sentence on what is wrong."""
+    """The command line; 0, or 1 after one sentence on what is wrong, or 130 where it was interrupted."""
     parser = argparse.ArgumentParser(prog="python -m anet_core.campaign", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("status", "next", "run", "export", "import"))
     parser.add_argument("file", type=Path, nargs="?", help="the tar file of export and import")
@@ -333,6 +333,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(next((cell.name for cell in missing if cell.dataset not in absent), "nothing is missing whose data is here"))
         else:
             status(selected(options.only), options.results, options.device)
+    except KeyboardInterrupt:
+        return 130
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -301,6 +301,14 @@ def test_errors_are_one_sentence(arguments, said, toy, capsys):
     assert said in capsys.readouterr().err
 
 
+def test_an_interrupt_is_quiet(toy, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(campaign, "run", interrupted)
+    assert call("run", results=toy) == 130 and capsys.readouterr() == (f"{CELL.name}\n", "")
+
+
 def test_importing_a_file_that_is_no_archive_or_was_cut_short(one_record, tmp_path, capsys):
     archive, elsewhere = tmp_path / "a.tar", tmp_path / "elsewhere"
     call("export", str(archive), results=one_record)
