@@ -388,7 +388,7 @@ def parser() -> argparse.ArgumentParser:
         "--min-pixels", type=positive, default=1, help="connected regions of fewer marked pixels are taken for sound (default: %(default)s)"
     )
 
-    one = command(test, weights(None, "of the data set that it is tested on"), threads)
+    one = command(test, weights(None, "the A-Net of --dataset"), threads)
     one.add_argument("--dataset", required=True, help="a known name or a folder")
     one.add_argument("--part", choices=("test", "train"), default="test", help="of the data set's pictures (default: %(default)s)")
     one.add_argument("--split-seed", type=int, default=0, help="0: the data set's own split")
