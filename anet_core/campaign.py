@@ -34,6 +34,7 @@ from anet_core.registry import build, names
 from anet_core.run import claim, processor, run
 from anet_core.subject import side
 from anet_core.training import TimeUp, read_checkpoint
+from anet_core.whole import whole
 from data_prep import locate
 from data_prep.archives import unpack
 from data_prep.format import read_manifest, sha256
@@ -262,9 +263,9 @@ def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | No
 
 
 def export_records(path: Path, results: Path) -> int:
-    """Write all records and weights to a tar file; their number of records."""
+    """Write all records and weights to a tar file, whole or not at all; their number of records."""
     files = sorted((results / "runs").glob("*.json")) + sorted((results / "weights").glob("*.safetensors"))
-    with tarfile.open(path, "w") as archive:
+    with whole(path) as temporary, tarfile.open(temporary, "w") as archive:
         for file in files:
             archive.add(file, f"{file.parent.name}/{file.name}")
     return sum(file.suffix == ".json" for file in files)
@@ -279,8 +280,11 @@ def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
         how many were added, and why others were refused.
 
     Raises:
-        ValueError: not an archive, or one that was cut short; nothing is imported then, see ``archives.unpack``.
+        FileNotFoundError: there is no such file. ValueError: not an archive, or one that was cut short; nothing is imported then,
+            see ``archives.unpack``.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file; give an archive that export wrote.")
     added, refused = 0, []
     with tempfile.TemporaryDirectory() as temporary:
         unpacked = Path(temporary) / "all"
@@ -301,7 +305,7 @@ def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0, or 1 after one sentence on what is wrong."""
+    """The command line; 0, or 1 after one sentence on what is wrong, or 130 where it was interrupted."""
     parser = argparse.ArgumentParser(prog="python -m anet_core.campaign", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("status", "next", "run", "export", "import"))
     parser.add_argument("file", type=Path, nargs="?", help="the tar file of export and import")
@@ -329,6 +333,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(next((cell.name for cell in missing if cell.dataset not in absent), "nothing is missing whose data is here"))
         else:
             status(selected(options.only), options.results, options.device)
+    except KeyboardInterrupt:
+        return 130
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

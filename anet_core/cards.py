@@ -12,6 +12,7 @@ import numpy as np
 from anet_core import records, subject
 from anet_core.statistics import bootstrap_iou_pooled, surfaces
 from anet_core.weights import short_name
+from anet_core.whole import whole
 from data_prep import catalogue, neu
 from data_prep.audit import leaked, read_overlaps
 from data_prep.format import sha256
@@ -131,17 +132,19 @@ def write(results: Path = records.RESULTS) -> list[Path]:
     """Write the card of every weights file of a results folder but those of quick runs; their paths.
 
     Raises:
-        FileNotFoundError: a weights file has no record. ValueError: see ``records.read``.
+        FileNotFoundError: there are no such weights, or a file has no record. ValueError: see ``records.read``. OSError: see ``whole``.
     """
+    files = [file for file in sorted((results / "weights").glob("*.safetensors")) if "--quick--" not in file.name]
+    if not files:
+        raise FileNotFoundError(f"{results / 'weights'} holds no weights that get a card; train a network first, or give another --results.")
     written = []
-    for weights in sorted((results / "weights").glob("*.safetensors")):
-        if "--quick--" in weights.name:
-            continue
+    for weights in files:
         path = results / "runs" / f"{weights.stem}.json"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing, without which nothing is known of {weights}; bring it or delete them.")
         written.append(weights.with_suffix(".md"))
-        written[-1].write_text(card(records.read(path), weights), encoding="utf-8")
+        with whole(written[-1]) as temporary:
+            temporary.write_text(card(records.read(path), weights), encoding="utf-8")
     return written
 
 

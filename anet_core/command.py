@@ -14,6 +14,7 @@ from pathlib import Path
 
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
 CALIBRATION = 100  # pictures that int8 takes its ranges from
+WRITER = "Software", "anet"  # the text in the head of each PNG that predict writes
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -22,15 +23,17 @@ def predict(options: argparse.Namespace) -> int:
     Writes NAME-mask.png (0 and 255) and NAME-overlay.png, and prints one line of JSON a picture: its files, width and height; the
     defect's area in pixels and as a fraction of the picture; its connected regions, each with its box [left, top, right, bottom]
     and its pixels; and the milliseconds of the network alone, without reading and writing. Exit code 1 if a picture failed; what an
-    earlier call wrote of it is removed then.
+    earlier call wrote of it is removed then. What predict wrote is passed over where it is given as a picture, and no other file is
+    ever replaced.
     """
     from tqdm import tqdm
 
     from anet_core.inference import Segmenter
+    from data_prep.format import SUFFIXES
 
     segmenter = Segmenter(options.weights, options.precision, options.threads, options.tile, options.overlap, options.threshold)
     require_folder(options.out)
-    paths, failed = {}, 0
+    paths, passed, failed = {}, set(), 0
 
     def fail(error: Exception) -> None:
         nonlocal failed
@@ -39,14 +42,17 @@ def predict(options: argparse.Namespace) -> int:
 
     for source in options.pictures:
         try:
-            if source.is_dir() and source.samefile(options.out):
-                raise ValueError(f"{source} would be read and written to, and masks taken for pictures the next time; give another --out.")
-            found = pictures_in(source)
+            found = [] if is_written(source) else pictures_in(source)
             paths |= {path.absolute(): path for path in found}  # two links to one picture are two pictures
-            if source.is_dir() and (others := [path.name for path in source.iterdir() if path not in found and path.name[0] != "."]):
-                print(f"passed over in {source}: {', '.join(sorted(others)[:3])}{', ...' * (len(others) > 3)} ({len(others)} in all)", file=sys.stderr)
+            listed = [path for path in source.iterdir() if path.name[0] != "."] if source.is_dir() else [source]
+            passed |= {str(path) for path in listed} - {str(path) for path in found}
         except (ValueError, OSError) as error:
             fail(error)
+    if passed:
+        print(
+            f"passed over: {', '.join(sorted(passed)[:3])}{', ...' * (len(passed) > 3)} ({len(passed)} in all); read are files that end in "
+            f"{', '.join(SUFFIXES)}, but for those that anet predict wrote", file=sys.stderr,
+        )
     taken = {path.resolve() for path in paths}
     for path in tqdm(paths.values(), unit="picture", leave=False, disable=None):
         try:
@@ -64,6 +70,9 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
 
     Args:
         taken: files that may not be written, the pictures and what was written before; those of this picture are added.
+
+    Raises:
+        ValueError, OSError: the picture cannot be read, or its files not be written, or one is there that ``save`` did not write.
     """
     import numpy as np
 
@@ -73,9 +82,11 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
     files = {kind: options.out / f"{path.stem}-{kind}.png" for kind in ("mask", "overlay")}
     if clash := taken & {file.resolve() for file in files.values()}:
         raise ValueError(f"{path} would be written to {min(clash)}, which holds another picture; rename it or give another --out.")
-    for file in files.values():
-        if file.is_file():  # from an earlier call: not to be taken for this picture's where it cannot be read
-            file.unlink()
+    earlier = [file for file in files.values() if file.is_file()]
+    if foreign := [file for file in earlier if not is_written(file)]:
+        raise ValueError(f"{path} would be written to {foreign[0]}, which anet predict did not write; move that file or give another --out.")
+    for file in earlier:  # not to be taken for this picture's where it cannot be read
+        file.unlink()
     image = read_image(path, options.white or segmenter.white)
     taken |= {file.resolve() for file in files.values()}
     mask, milliseconds = segmenter.timed(image)
@@ -91,27 +102,42 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
 
 
 def pictures_in(source: Path) -> list[Path]:
-    """A file itself, or the pictures of a folder, by name."""
+    """A file itself, or the pictures of a folder but for those that ``save`` wrote, by name."""
     from data_prep.format import SUFFIXES, natural
 
     if not source.is_dir():
         if not source.exists():
             raise FileNotFoundError(f"{source} does not exist; give a picture or a folder of pictures.")
         return [source]
-    found = [path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir() and path.name[0] != "."]
+    files = (path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir() and path.name[0] != ".")
+    found = [path for path in files if not is_written(path)]
     if not found:
-        raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}; give a folder that does.")
+        raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}, but for what anet predict wrote; give a folder that does.")
     return sorted(found, key=lambda path: natural(path.stem))
 
 
 def save(image, path: Path) -> None:
-    """Write a picture as PNG, whole or not at all."""
+    """Write a picture as PNG, whole or not at all, with a head by which ``is_written`` knows it."""
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     from anet_core.whole import whole
 
+    text = PngInfo()
+    text.add_text(*WRITER)
     with whole(path) as temporary:
-        Image.fromarray(image).save(temporary, "PNG", compress_level=3)  # of a picture in half the time of 6, a twentieth larger
+        Image.fromarray(image).save(temporary, "PNG", pnginfo=text, compress_level=3)  # of a picture in half the time of 6, a twentieth larger
+
+
+def is_written(path: Path) -> bool:
+    """Whether a file is as ``save`` wrote it; one that another program wrote again is not."""
+    try:
+        if path.is_file():  # a pipe would be waited for
+            with path.open("rb") as file:
+                return "\0".join(WRITER).encode() in file.read(64)  # of a PNG the signature, the size, and where save puts the text
+    except OSError:  # what cannot be read is told by who reads the picture
+        pass
+    return False
 
 
 def require_folder(folder: Path) -> None:
@@ -139,6 +165,8 @@ def export(options: argparse.Namespace) -> int:
     out = options.out
     if out.suffix != ENDINGS[options.format] or out.is_dir():
         raise ValueError(f"{out} cannot hold {options.format}; give a file that ends in {ENDINGS[options.format]} as --out.")
+    if options.white and options.format == "onnx":
+        raise ValueError("--white is for --format openvino, whose files take the picture itself; scale the values for one of onnx by what is printed with it.")
     if (options.precision == "int8") != bool(options.pictures) or (options.precision, options.format) == ("int8", "onnx"):
         raise ValueError("int8 needs --format openvino and --pictures FOLDER to take its ranges from; f32 needs no pictures.")
     # The rewrites are for OpenVINO: in onnxruntime they make A-Net slower, see the page on timing.
@@ -249,9 +277,11 @@ def test(options: argparse.Namespace) -> int:
     from anet_core.thresholds import at_thresholds
     from data_prep import locate
 
-    segmenter = Segmenter(options.weights, options.precision, options.threads)
-    samples = load(locate(options.dataset), options.part, options.split_seed)
-    print(f"{options.weights} on {len(samples.ids)} pictures, {(~samples.masks.any((1, 2))).sum()} of them sound")
+    folder = locate(options.dataset)
+    name = options.weights or folder.name
+    segmenter = Segmenter(name, options.precision, options.threads)
+    samples = load(folder, options.part, options.split_seed)
+    print(f"{name} on {len(samples.ids)} pictures, {(~samples.masks.any((1, 2))).sum()} of them sound")
     print(at_thresholds(segmenter, samples).round(1).to_string(na_rep="-"))
     return 0
 
@@ -261,16 +291,23 @@ def train(options: argparse.Namespace) -> int:
     import torch
 
     from anet_core.protocol import protocol
-    from anet_core.records import converged, name_of
+    from anet_core.records import converged, name_of, run_name
     from anet_core.run import run
+    from anet_core.training import read_checkpoint
     from data_prep import locate
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    record = converged(run(
-        options.model, locate(options.dataset), protocol(options.protocol), options.split_seed, options.seed,
-        results=options.results,
-    ))
+    folder = locate(options.dataset)
+    try:
+        record = converged(run(options.model, folder, protocol(options.protocol), options.split_seed, options.seed, results=options.results))
+    except KeyboardInterrupt:
+        name = run_name(options.model, folder.name, options.protocol, options.split_seed, options.seed)
+        checkpoint = options.results / "checkpoints" / f"{name}.pt"
+        done = len(read_checkpoint(checkpoint)["losses"]) if checkpoint.is_file() else 0
+        print()  # the line of the progress ends
+        print(f"interrupted; given again, the same command goes on from iteration {done}", file=sys.stderr)
+        raise
     file = options.results / "weights" / f"{name_of(record)}.safetensors"
     weights = f"weights in {file}" if file.is_file() else f"recorded before, and its weights {file} are not at hand: give another --results to train it again"
     print(f"IoU {record['iou_pooled']:.2f} % on {len(record['iou_images'])} test images; {weights}")
@@ -303,12 +340,17 @@ def parser() -> argparse.ArgumentParser:
 
     whole = argparse.ArgumentParser(prog="anet", description="A-Net marks defects on pictures of surfaces.")
     commands = whole.add_subparsers(required=True)
-    weights = argparse.ArgumentParser(add_help=False)
-    weights.add_argument(
-        "--weights", default="neu-inclusion", metavar="NAME",
-        help="the data set whose A-Net it is, with :NETWORK behind it another network trained on it, each by the protocol tuned with seed 0; or a "
-             ".safetensors file; predict, test and bench also take an .xml file that export wrote (default: %(default)s)",
-    )
+
+    def weights(default: str | None, words: str = "%(default)s") -> argparse.ArgumentParser:
+        one = argparse.ArgumentParser(add_help=False)
+        one.add_argument(
+            "--weights", default=default, metavar="NAME",
+            help="the data set whose A-Net it is, with :NETWORK behind it another network trained on it, each by the protocol tuned with seed 0; or a "
+                 f".safetensors file; predict, test and bench also take an .xml file that export wrote (default: {words})",
+        )
+        return one
+
+    trained = weights("neu-inclusion")
     threads = argparse.ArgumentParser(add_help=False)
     threads.add_argument("--threads", type=positive, help="of the CPU (default: all; bench: one, and all)")
     size = argparse.ArgumentParser(add_help=False)
@@ -328,7 +370,7 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(run=function)
         return one
 
-    one = command(predict, weights, threads, white)
+    one = command(predict, trained, threads, white)
     one.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a file, or a folder of pictures")
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where masks and overlays go")
     one.add_argument("--precision", default="f32", help="f32 or bf16, if this CPU has it (default: %(default)s)")
@@ -346,19 +388,19 @@ def parser() -> argparse.ArgumentParser:
         "--min-pixels", type=positive, default=1, help="connected regions of fewer marked pixels are taken for sound (default: %(default)s)"
     )
 
-    one = command(test, weights, threads)
+    one = command(test, weights(None, "the A-Net of --dataset"), threads)
     one.add_argument("--dataset", required=True, help="a known name or a folder")
     one.add_argument("--part", choices=("test", "train"), default="test", help="of the data set's pictures (default: %(default)s)")
     one.add_argument("--split-seed", type=int, default=0, help="0: the data set's own split")
     one.add_argument("--precision", default="f32", help="f32 or bf16, if this CPU has it (default: %(default)s)")
 
-    one = command(export, weights, size, white)
+    one = command(export, trained, size, white)
     one.add_argument("--format", choices=ENDINGS, required=True)
     one.add_argument("--precision", choices=("f32", "int8"), default="f32", help="of the file (default: %(default)s)")
     one.add_argument("--pictures", type=Path, metavar="FOLDER", help=f"that int8 takes its ranges from, of {CALIBRATION} at most")
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help=f"ends in {' or '.join(ENDINGS.values())}")
 
-    one = command(bench, weights, threads, size)
+    one = command(bench, trained, threads, size)
     one.add_argument("--iterations", type=positive, default=200, help="pictures timed in each way (default: %(default)s)")
 
     one = command(train, threads)

@@ -105,15 +105,20 @@ def claim(name: str, results: Path, patience: float = A_LOOK) -> Iterator[bool]:
 
     Args:
         patience: seconds until the answer is no where another process holds the lock; -1 to wait until that has ended.
+
+    Raises:
+        OSError: the folder of results cannot be written to.
     """
     path = results / "checkpoints" / f"{name}.claim"
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=patience)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         yield False
         return
+    except OSError as error:
+        raise OSError(f"{results} cannot be written to ({error.strerror}); give another folder of results.") from None
     try:
         yield True
     finally:

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 from data_prep import catalogue, format
 from data_prep.own import NOTE, TILE, prepare
@@ -31,11 +32,16 @@ def index(options: argparse.Namespace) -> int:
 
 def own(options: argparse.Namespace) -> int:
     """Make a data set from your own pictures and masks, of any size and common format."""
-    print(prepare(
+    folder = prepare(
         options.source, catalogue.place(options.name, options.out), tile=options.tile, overlap=options.overlap,
         test=options.test, split_seed=options.split_seed, white=options.white, defect_values=options.defect_values,
         threshold=options.threshold, unmasked_sound=options.unmasked_sound, join_overlaps=options.join_overlaps,
-    ))
+    )
+    fractions = [float(row["defect_fraction"]) for row in format.read_manifest(folder)]
+    masked = [fraction for fraction in fractions if fraction or not options.unmasked_sound]
+    if median(masked) > 0.5 and 0 not in options.defect_values:
+        print(f"by their masks most pictures are more than half defect; where 0 means the defect, delete {folder} and make it again with --defect-values 0", file=sys.stderr)
+    print(folder)
     return 0
 
 
@@ -71,7 +77,7 @@ def audit(options: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0, or 1 after one sentence on what is wrong."""
+    """The command line; 0, or 1 after one sentence on what is wrong, or 130 where it was interrupted."""
     parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
@@ -131,6 +137,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
+    except KeyboardInterrupt:
+        return 130
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -17,6 +17,7 @@ COLUMNS = ("id", "split", "group", "width", "height", "defect_fraction", "image_
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 WHITE = 65535  # what becomes 255 in a grey picture of 16 bits, unless another value is given
+MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of a picture that Pillow decodes
 DARK = 64  # pictures that use at most 14 of 16 bits stay below it
 
 
@@ -246,7 +247,7 @@ def open_picture(path: Path) -> Image.Image:
 
     Raises:
         FileNotFoundError, ValueError: one sentence that names the file. A picture of more pixels than
-            2 * PIL.Image.MAX_IMAGE_PIXELS is refused by what its head claims, before any memory is taken. Pillow's
+            MOST_PIXELS is refused by what its head claims, before any memory is taken. Pillow's
             warnings are passed over: it says more than one sentence of what it refuses, too.
     """
     path = Path(path)
@@ -261,6 +262,8 @@ def open_picture(path: Path) -> Image.Image:
             return upright.convert("L") if upright.mode == "1" else upright
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing; put it there, or take it out of what names it.") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path} has more than {MOST_PIXELS:,} pixels; cut it into parts.") from None
     except UnidentifiedImageError:
         raise ValueError(f"{path} cannot be read as a picture (not {', '.join(FORMATS)}, or damaged); replace the file.") from None
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file

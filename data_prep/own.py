@@ -17,6 +17,7 @@ from data_prep import format, overlap
 
 TILE = 512
 LEAST = 32  # pixels, the side of a tile
+FEW = 8  # values of masks that are all listed: more are grey edges
 NOTE = "prepared.json"
 ADDITIONS = re.compile("[ _.-]?(mask|label|gt|seg)")  # to the names of masks
 
@@ -55,9 +56,12 @@ def prepare(
     if tile < LEAST or not 0 <= overlap < tile:
         raise ValueError(f"tiles of {tile} that share {overlap} pixels are impossible; give a tile of {LEAST} or more and a smaller overlap.")
     if defect_values and threshold is not None:
-        raise ValueError("defect_values and threshold both say what a defect is; give one of them.")
+        raise ValueError("defect_values (--defect-values) and threshold both say what a defect is; give one of them.")
     if 0 in defect_values and unmasked_sound:
-        raise ValueError("with 0 in defect_values a picture without a mask would be all defect; give every picture a mask, and not unmasked_sound.")
+        raise ValueError(
+            "with 0 in defect_values (--defect-values) a picture without a mask would be all defect; give every picture a mask, and not "
+            "unmasked_sound (--unmasked-sound)."
+        )
     format.require_seed(split_seed)
     format.require_free(out)
     pairs = find_pairs(source, unmasked_sound)
@@ -133,8 +137,8 @@ def find_pairs(source: Path, unmasked_sound: bool) -> dict[str, tuple[Path, Path
         raise ValueError(f"{masks[alone[0]]} has no image of the same name in {source / 'images'}; rename or remove it.")
     if (alone := sorted(images.keys() - masks.keys())) and not unmasked_sound:
         raise ValueError(
-            f"{images[alone[0]]} has no mask in {source / 'masks'}; draw it, or give unmasked_sound if pictures without a "
-            "mask are free of defects."
+            f"{images[alone[0]]} has no mask in {source / 'masks'}; draw it, or give unmasked_sound (--unmasked-sound) if pictures "
+            "without a mask are free of defects."
         )
     return {unicodedata.normalize("NFC", path.stem): (path, masks.get(name)) for name, path in images.items()}
 
@@ -202,10 +206,12 @@ def choose_defects(values: dict[Path, list[int]], given: Collection[int], thresh
         found |= {value: path for value in present if value and value not in found}
         if len(found) > 1 and threshold is None:
             value, first = next(iter(found.items()))
+            every = sorted(set().union(*values.values()))
             raise ValueError(
-                f"{path} holds the values {', '.join(map(str, present[:8]))}{', ...' * (len(present) > 8)}, but a mask may hold 0 and "
-                f"one other{f', as {first.name} holds {value},' * (first != path)} the same in all; give defect_values, or threshold "
-                "for grey edges (127)."
+                f"{path} holds the values {', '.join(map(str, present[:FEW]))}{', ...' * (len(present) > FEW)}, but a mask may hold 0 and "
+                f"one other{f', as {first.name} holds {value},' * (first != path)} the same in all; "
+                + (f"of all values, {', '.join(map(str, every))}, give those that mean a defect as defect_values (--defect-values)." if len(every) <= FEW
+                   else "give defect_values (--defect-values), or for grey edges between 0 and 255 threshold 127.")
             )
     return sorted(value for value in found if threshold is None or value > threshold)
 

@@ -291,10 +291,22 @@ def test_export_and_import(one_record, tmp_path, capsys):
     assert not theirs.exists()
 
 
-@pytest.mark.parametrize("arguments, said", [(("run", "--only", "B-Net*"), "no cell of the grid matches 'B-Net*'")])
+@pytest.mark.parametrize("arguments, said", [
+    (("run", "--only", "B-Net*"), "no cell of the grid matches 'B-Net*'"),
+    (("import", "nope.tar"), "nope.tar is not a file; give an archive that export wrote."),
+    (("export", "/nodir/x.tar"), "/nodir/x.tar cannot be written (No such file or directory); "),
+])
 def test_errors_are_one_sentence(arguments, said, toy, capsys):
     assert call(*arguments, results=toy) == 1
     assert said in capsys.readouterr().err
+
+
+def test_an_interrupt_is_quiet(toy, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(campaign, "run", interrupted)
+    assert call("run", results=toy) == 130 and capsys.readouterr() == (f"{CELL.name}\n", "")
 
 
 def test_importing_a_file_that_is_no_archive_or_was_cut_short(one_record, tmp_path, capsys):

@@ -69,6 +69,8 @@ def test_a_split_by_chance_says_how_much_it_leaks():
 
 
 def test_weights_without_a_record(tmp_path, capsys):
+    assert cards.main(["--results", str(tmp_path)]) == 1
+    assert capsys.readouterr() == ("", f"{tmp_path / 'weights'} holds no weights that get a card; train a network first, or give another --results.\n")
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "a--A-Net--tuned--split0--seed0.safetensors").write_bytes(STEEL.read_bytes())
     assert cards.main(["--results", str(tmp_path)]) == 1

@@ -22,8 +22,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from anet_core import build, command, deployment, inference, records, weights
-from anet_core.command import calibration, main
+from anet_core import build, command, deployment, inference, records, training, weights
+from anet_core.command import calibration, main, pictures_in
 from anet_core.dataset import load, read_image
 from anet_core.defects import overlay
 from anet_core.inference import Segmenter, to_input, weights_file
@@ -81,7 +81,10 @@ def test_predict_writes_masks_and_overlays_and_prints_what_they_show(pictures, n
     printed, said = capsys.readouterr()
     lines = [json.loads(line) for line in printed.splitlines()]
     assert [Path(line["file"]).name for line in lines] == ["deep.tif", "whole 9.JPG", "whole 10.png"]
-    assert said == f"passed over in {pictures}: notes.txt (1 in all)\n"
+    assert said == (
+        f"passed over: {pictures / 'notes.txt'} (1 in all); read are files that end in .png, .jpg, .jpeg, .bmp, .tif, .tiff, "
+        "but for those that anet predict wrote\n"
+    )
     assert {str(path) for path in out.iterdir()} == {line[kind] for line in lines for kind in ("mask", "overlay")}
     for line in lines:
         image, mask = read_image(Path(line["file"]), 4095), np.asarray(Image.open(line["mask"])) == 255
@@ -107,13 +110,12 @@ def test_what_fails_is_said_in_a_sentence_and_the_rest_is_done(pictures, capsys)
         Image.fromarray(np.zeros((64, 64), np.uint8)).save(pictures / name)
     before = (pictures / "a-mask.png").read_bytes()
     each = [pictures / name for name in ("a.tif", "a-mask.png", "cut.png", "deep.tif", "whole 9.JPG", "whole 10.png")]
-    sources = [empty, gone, pictures, pictures / "notes.txt", pictures / "deep.jpg", *each, pictures / "deep.jpg"]
+    sources = [empty, gone, pictures / "notes.txt", pictures / "deep.jpg", *each, pictures / "deep.jpg"]
     assert main(["predict", *map(str, sources), "--out", str(out), *SMALL]) == 1
     printed, said = capsys.readouterr()
     assert [Path(json.loads(line)["file"]).name for line in printed.splitlines()] == ["deep.jpg", "a-mask.png", "whole 10.png"]
     expected = [
         f"{empty} holds no picture that ends in .png, .*; give a folder that does.", f"{gone} does not exist; give .*.",
-        f"{pictures} would be read and written to, and masks taken for pictures the next time; give another --out.",
         f"{pictures / 'notes.txt'} cannot be read as a picture .*.",
         f"{pictures / 'a.tif'} would be written to {out / 'a-mask.png'}, which holds another picture; .*.",
         f"{pictures / 'cut.png'} cannot be read as a picture .*.",
@@ -158,6 +160,46 @@ def test_the_mask_of_an_earlier_picture_is_not_left_for_one_that_is_damaged(pict
     latest.write_bytes(latest.read_bytes()[:100])
     assert main(["predict", str(latest), "--out", str(out), *SMALL]) == 1 and list(out.iterdir()) == []
     assert capsys.readouterr().err.startswith(f"{latest} cannot be read as a picture")
+
+
+def test_masks_that_a_person_drew_are_neither_replaced_nor_deleted(pictures, steel, capsys):
+    """Not by the mask of a good picture, nor with those of a damaged one; nor a mask that was drawn better after it was predicted."""
+    out = pictures.parent / "masks"
+    out.mkdir()
+    Image.fromarray(steel).save(pictures / "whole 8.png")
+    (pictures / "cut.png").write_bytes(b"cut")
+    for name in ("whole 10-mask", "cut-overlay"):
+        Image.fromarray(np.zeros((128, 128), np.uint8)).save(out / f"{name}.png")
+    drawn = {path: path.read_bytes() for path in out.iterdir()}
+    (pictures / "deep.tif").unlink()
+    call = ["predict", str(pictures), "--out", str(out), *SMALL]
+    assert main(call) == 1
+    printed, said = capsys.readouterr()
+    assert [Path(json.loads(line)["file"]).name for line in printed.splitlines()] == ["whole 8.png", "whole 9.JPG"]
+    assert said.splitlines()[1:] == [
+        f"{pictures / picture} would be written to {out / file}, which anet predict did not write; move that file or give another --out."
+        for picture, file in (("cut.png", "cut-overlay.png"), ("whole 10.png", "whole 10-mask.png"))
+    ]
+    assert all(path.read_bytes() == before for path, before in drawn.items()) and not (out / "whole 10-overlay.png").exists()
+    Image.open(out / "whole 8-mask.png").save(out / "whole 8-mask.png", compress_level=9)  # as another program does
+    assert main(call) == 1 and f"written to {out / 'whole 8-mask.png'}, which anet predict did not write" in capsys.readouterr().err
+
+
+def test_what_predict_wrote_is_not_taken_for_a_picture(pictures, capsys):
+    """Written into the folder of the pictures, which is given again, and as a shell gives its files."""
+    (pictures / "deep.tif").unlink()
+    (pictures / "notes.txt").unlink()
+    first = {}
+    for shell in (False, True):
+        given = [pictures, *(sorted(pictures.iterdir()) if shell else ())]
+        assert main(["predict", *map(str, given), "--out", str(pictures), *SMALL]) == 0
+        printed, said = capsys.readouterr()
+        lines = {line["file"]: line for line in map(json.loads, printed.splitlines())}
+        first = first or lines
+        assert {file: line["regions"] for file, line in lines.items()} == {file: line["regions"] for file, line in first.items()}
+    assert len(first) == 2 and len(list(pictures.iterdir())) == 2 + 4
+    assert said.startswith(f"passed over: {pictures / 'whole 10-mask.png'}, {pictures / 'whole 10-overlay.png'}, ") and "(4 in all)" in said
+    assert len(pictures_in(pictures)) == 2  # and int8 takes no range from a mask
 
 
 def test_a_smaller_threshold_marks_more(steel, network):
@@ -279,7 +321,7 @@ def test_small_regions_are_taken_for_sound(pictures, tmp_path, capsys):
 
 def test_a_test_tells_what_each_threshold_finds(tmp_path, capsys):
     folder = draw(tmp_path / "squares")
-    assert main(["test", "--dataset", str(folder), "--threads", "1"]) == 0
+    assert main(["test", "--dataset", str(folder), "--weights", "neu-inclusion", "--threads", "1"]) == 0
     first, head, *lines = capsys.readouterr().out.splitlines()
     samples, segmenter = load(folder, "test"), Segmenter("neu-inclusion", threads=1)
     assert first == f"neu-inclusion on {len(samples.ids)} pictures, 0 of them sound" and head.split() == ["IoU", "found", "right", "false", "alarms"]
@@ -292,6 +334,13 @@ def test_a_test_tells_what_each_threshold_finds(tmp_path, capsys):
     alarms = at_thresholds(segmenter, replace(samples, masks=none))
     marked = [any((segmenter.logits(image)[0] > math.log(t / (1 - t))).any() for image in samples.images[:1]) for t in alarms.index]
     assert alarms["found"].isna().all() and ((alarms["false alarms"] > 0) >= marked).all()
+
+
+def test_a_set_is_tested_with_its_own_network_or_one_that_is_named(tmp_path, capsys):
+    assert main(["test", "--dataset", str(draw(tmp_path / "neu-patches")), "--threads", "1"]) == 0
+    assert capsys.readouterr().out.startswith("neu-patches on 2 pictures, ")
+    assert main(["test", "--dataset", str(draw(tmp_path / "squares"))]) == 1
+    assert capsys.readouterr().err.startswith("there are no weights for 'squares'; known: ")
 
 
 def test_the_python_interface_gives_what_predict_gives(steel, network, segmenter):
@@ -429,6 +478,8 @@ def test_int8_takes_its_ranges_from_pictures(tmp_path, capsys):
 
 
 def test_export_to_a_file_of_another_kind(tmp_path, capsys):
+    assert main(["export", "--format", "onnx", "--white", "4095", "--out", str(tmp_path / "anet.onnx")]) == 1
+    assert capsys.readouterr().err.startswith("--white is for --format openvino, whose files take the picture itself; scale ")
     assert main(["export", "--format", "onnx", "--out", str(tmp_path / "anet.xml")]) == 1
     assert capsys.readouterr().err == f"{tmp_path / 'anet.xml'} cannot hold onnx; give a file that ends in .onnx as --out.\n"
     assert list(tmp_path.iterdir()) == []
@@ -473,6 +524,25 @@ def test_trained_weights_are_found_again(squares, tmp_path, capsys, monkeypatch)
     assert capsys.readouterr().err == ""
     assert main(["train", "--dataset", "no such set"]) == 1
     assert capsys.readouterr().err.startswith("unknown data set 'no such set'; known: synthetic, ")
+
+
+def test_an_interrupted_training_says_from_where_it_goes_on(squares, tmp_path, capsys, monkeypatch):
+    """The checkpoint is of every second iteration; the interrupt comes after the fifth."""
+    monkeypatch.setitem(PROTOCOLS, "short", replace(QUICK, name="short", iterations=6, batch_size=4))
+    monkeypatch.setitem(training.CHECKPOINT_EVERY, "cpu", 2)
+    call = ["train", "--dataset", str(squares), "--model", "A-Net:none", "--protocol", "short", "--results", str(tmp_path / "results")]
+    for when, where in ((1, 0), (5, 4)):
+        def interrupted(done, *_, last=when):
+            print(end=f"\r{done}")
+            if done == last:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "print_progress", interrupted)
+            assert main(call) == 130
+        printed, said = capsys.readouterr()
+        assert printed.endswith(f"\r{when}\n") and said == f"interrupted; given again, the same command goes on from iteration {where}\n"
+    assert main(call) == 0 and "/6" in (printed := capsys.readouterr().out) and "5/6" in printed and "4/6" not in printed
 
 
 def test_an_interrupt_is_quiet(tmp_path):

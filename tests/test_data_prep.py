@@ -354,6 +354,38 @@ def test_command_line(tmp_path, capsys, squares):
     assert main(["index", str(tmp_path / "nowhere")]) == 1
 
 
+@pytest.mark.parametrize("sound", [False, True])
+def test_masks_that_look_inverted_are_told(tmp_path, capsys, squares, sound):
+    """Also where most pictures have no mask; not where the masks are right, or what is meant was said."""
+    def own(name, *options):
+        assert main(["own", str(squares), "--name", name, "--out", str(tmp_path), *options]) == 0
+        return capsys.readouterr()
+
+    assert own("right") == (f"{tmp_path / 'right'}\n", "")
+    for path in (squares / "masks").iterdir():
+        change(path, 255 - np.asarray(Image.open(path)))
+    if sound:
+        for path in sorted((squares / "masks").iterdir())[3:]:
+            path.unlink()
+    said = own("inverted", *["--unmasked-sound"] * sound).err
+    assert said.endswith(f"delete {tmp_path / 'inverted'} and make it again with --defect-values 0\n") and said.count("\n") == 1
+    if not sound:
+        assert own("meant", "--defect-values", "0").err == "" and own("wide", "--defect-values", "0", "255").err == ""
+
+
+def test_an_interrupt_is_quiet_and_leaves_no_set(tmp_path, capsys, squares, monkeypatch):
+    """One that was killed leaves a hidden folder, which disturbs nothing."""
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    call = ["own", str(squares), "--name", "mine", "--out", str(tmp_path / "data")]
+    with monkeypatch.context() as patch:
+        patch.setattr(format, "index", interrupted)
+        assert main(call) == 130 and list((tmp_path / "data").iterdir()) == [] and capsys.readouterr() == ("", "")
+    (tmp_path / "data" / ".mine-killed" / "images").mkdir(parents=True)
+    assert main(call) == 0 and main(["audit", str(tmp_path / "data" / "mine"), "--no-overlaps"]) == 0
+
+
 def test_from_a_folder_to_an_audited_set_by_the_command_line(tmp_path, capsys, squares):
     assert main(["own", str(squares), "--name", "mine", "--out", str(tmp_path / "data"), "--test", "4", "--tile", "32"]) == 0
     folder = tmp_path / "data" / "mine"

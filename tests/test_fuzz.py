@@ -126,7 +126,7 @@ def test_a_picture_that_claims_to_be_huge_is_refused_by_its_head(claim, tmp_path
     path.write_bytes(claim(60_000, 60_000))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for reader in (read_image, read_mask, own.mask_values):
-        with pytest.raises(ValueError, match=r"huge.png .*3600000000 pixels\) exceeds limit"):
+        with pytest.raises(ValueError, match=r"huge.png has more than 178,956,970 pixels; cut it into parts\."):
             reader(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB; the pixels would take 3.6 million
 

@@ -116,7 +116,10 @@ def test_masks_of_classes_need_the_values_of_defects(tmp_path):
     classes = np.zeros((64, 64), np.uint8)
     classes[:8], classes[8:20], classes[30:] = 1, 2, 3
     put(tmp_path / "source", "q", drawn["p0"][0], classes)
-    with pytest.raises(ValueError, match=r"q.png holds the values 0, 1, 2, 3, but .* as p0.png holds 255, .*; give defect_values"):
+    with pytest.raises(ValueError, match=(
+        r"q.png holds the values 0, 1, 2, 3, but .* as p0.png holds 255, .*; of all values, 0, 1, 2, 3, 255, give those that mean a "
+        r"defect as defect_values \(--defect-values\)\.$"
+    )):
         own.prepare(tmp_path / "source", tmp_path / "set")
     loaded = load_all(own.prepare(tmp_path / "source", tmp_path / "set", defect_values=(2, 3, 255)))
     assert np.array_equal(loaded["q"][1], classes >= 2) and np.array_equal(loaded["p1"][1], drawn["p1"][1] == 255)
@@ -128,7 +131,7 @@ def test_0_means_a_defect_where_it_is_given(tmp_path):
         put(tmp_path / "source", name, image, 255 - mask)
     for name, (_, mask, _) in load_all(own.prepare(tmp_path / "source", tmp_path / "set", defect_values=(0,))).items():
         assert np.array_equal(mask, drawn[name][1] == 255)
-    with pytest.raises(ValueError, match="with 0 in defect_values a picture without a mask would be all defect"):
+    with pytest.raises(ValueError, match=r"with 0 in defect_values \(--defect-values\) a picture without a mask would be all defect"):
         own.prepare(tmp_path / "source", tmp_path / "other", defect_values=(0,), unmasked_sound=True)
 
 
@@ -143,7 +146,7 @@ def test_jpeg_masks_need_a_threshold(tmp_path):
     drawn = {f"p{i}": picture() for i in range(4)}
     for name, (image, mask) in drawn.items():
         put(tmp_path / "source", name, image, mask, mask_name=f"{name}.jpg")
-    with pytest.raises(ValueError, match=r"p0.jpg holds the values 0, 1, .*, \.\.\., but .* one other the same in all; give .* threshold"):
+    with pytest.raises(ValueError, match=r"p0.jpg holds the values 0, 1, .*, \.\.\., but .* one other the same in all; give .* threshold 127\.$"):
         own.prepare(tmp_path / "source", tmp_path / "set")
     for name, (_, mask, _) in load_all(own.prepare(tmp_path / "source", tmp_path / "set", threshold=127)).items():
         assert np.array_equal(mask, drawn[name][1] == 255)
@@ -153,7 +156,7 @@ def test_pictures_without_a_mask_are_free_of_defects_only_where_that_is_said(tmp
     put_plain(tmp_path / "source", 12)
     for i in range(12):
         put(tmp_path / "source", f"sound{i}", picture()[0], None)
-    with pytest.raises(ValueError, match="sound0.png has no mask in .*masks; .* unmasked_sound"):
+    with pytest.raises(ValueError, match=r"sound0.png has no mask in .*masks; .* unmasked_sound \(--unmasked-sound\)"):
         own.prepare(tmp_path / "source", tmp_path / "set")
     loaded = load_all(own.prepare(tmp_path / "source", tmp_path / "set", unmasked_sound=True))
     assert all(mask.any() == name.startswith("p") for name, (_, mask, _) in loaded.items())

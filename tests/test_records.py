@@ -1,5 +1,6 @@
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from anet_core.protocol import PROTOCOLS
 from anet_core.registry import ABLATION
 from anet_core.statistics import bootstrap_iou_pooled, difference
 from anet_core.training import evaluate
+from anet_core.whole import whole
 from data_prep import magnetic_tile, make, neu
 
 from conftest import ROOT
@@ -58,6 +60,20 @@ def test_written_and_read_back(record, tmp_path):
     records.write(record, path)
     assert records.read(path) == record and [p.name for p in path.parent.iterdir()] == ["a.json"]
     assert list(json.loads(path.read_text())) == sorted(record)
+
+
+def test_several_that_write_one_file_at_once_each_write_it_whole(tmp_path):
+    path = tmp_path / "a.txt"
+
+    def write(letter):
+        for _ in range(100):
+            with whole(path) as temporary:
+                temporary.write_text(50_000 * letter)
+            assert len(set(path.read_text())) == 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, "abcd"))
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("change, said", [

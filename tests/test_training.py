@@ -410,9 +410,10 @@ def test_a_recorded_run_is_read_and_not_run_again(squares, tmp_path):
     (["--dataset", "synthetic", "--model", "B-Net"], "unknown network 'B-Net'; known: FCN"),
     (["--dataset", "synthetic", "--protocol", "best"], "unknown protocol 'best'; known: printed"),
     (["--dataset", "rust"], "unknown data set 'rust'; known: synthetic"),
+    (["--dataset", "synthetic", "--results", "/proc/x"], "/proc/x cannot be written to (No such file or directory); give another folder of results."),
 ])
 def test_command_line_errors_are_one_sentence(arguments, said, tmp_path, capsys):
-    assert main(["train", *arguments, "--results", str(tmp_path)]) == 1
+    assert main(["train", "--results", str(tmp_path), *arguments]) == 1
     captured = capsys.readouterr()
     assert said in captured.err and "Traceback" not in captured.err
     assert not list(tmp_path.rglob("*.*"))
