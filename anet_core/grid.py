@@ -41,6 +41,7 @@ GRID = [
     *(Cell(model, dataset) for model in EXTENSIONS for dataset in NEU),
     *(Cell(model, TILES) for model in ("A-Net", "UNet")),
     *(Cell(model, dataset, split_seed=k) for k in REPETITIONS for model in REPEATED for dataset in NEU),
+    *(Cell("A-Net:sum-last", dataset, split_seed=k) for k in REPETITIONS for dataset in NEU),  # which the text's words are nearer to
     *(Cell(model, dataset, seed=k) for k in REPETITIONS for model in REPEATED for dataset in NEU),
     *(Cell(model, dataset) for model in ("A-Net", *LIGHT, *CLASSICAL) for dataset in CLASSES),
 ]
