@@ -198,6 +198,11 @@ def test_every_printed_number_leads_to_its_row_of_the_ledger():
     assert bare == [] and {"paper_tables", "network", "blocks", "complexity_audit", "comparison-neu-inclusion"} <= linked
 
 
+def test_no_table_is_left_as_text():
+    """What a cell returns as Markdown has no tables in a page."""
+    assert [page for page in CHAPTERS if re.search(r"<p>\s*\|", (HTML / f"{page}.html").read_text())] == []
+
+
 def test_every_picture_is_described():
     """Where a page's notebook held no description, docutils puts the file's name, and matplotlib the figure's size."""
     nameless = [
