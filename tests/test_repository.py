@@ -151,6 +151,13 @@ def test_the_readme_says_what_the_parts_bring(runs):
     assert [low > 0 for _, low, _ in jumps] == [True, False, False] and "by itself on inclusions only" in readme()
 
 
+def test_what_another_reading_of_the_text_gives_is_as_the_readme_says(runs):
+    gain, lead = over_sets(runs, "A-Net:sum-last", "A-Net"), over_sets(runs, "ENet", "A-Net:sum-last")
+    assert lead[1] < 0 < lead[2] and "then it is open" in readme()
+    assert "A-Net differs from this one by {:+.1f} points over the three sets ({:.1f} to {:.1f})".format(*gain) in readme()
+    assert "ENet differs from that by {:+.1f} ({:.1f} to {:.1f})".format(*lead) in readme()
+
+
 def test_few_verdicts_of_one_set_remain_where_all_networks_are_compared_at_once(runs):
     """As the full answer says: none on inclusions, where each hangs on a surface."""
     for of_set, remaining in zip(runs, ([], ["FCN", "UNet", "TopFormer"], ["BiSeNet"])):
