@@ -11,7 +11,7 @@ DEMO := book/extra/demo/built/about.js
 DEMO_WEIGHTS := results/weights/neu-inclusion--A-Net--tuned--split0--seed0.safetensors
 STRICT := -W -n --keep-going --all
 PROFILE ?= local
-BESIDE_SITE := $(addprefix tests/test_,site.py peers.py training.py campaign.py own.py)
+BESIDE_SITE := $(addprefix tests/test_,site.py peers.py training.py campaign.py own.py claims.py recalibration.py)
 
 .PHONY: book pages site demo serve pdf resume bench test test-site test-rest clean
 
