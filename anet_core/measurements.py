@@ -62,8 +62,8 @@ def without(machine: str) -> str:
 
 
 def conditions(machine: str) -> str:
-    """What the models of a machine's tables take, the picture itself since there is ``pair_picture``, and what A-Net rewritten lacks."""
-    taken = "values that were scaled before" if "pair_picture" in lacked(machine) else "the picture itself, in 8 bits"
+    """What the models of a machine's tables take, the picture itself since what scales it is timed, and what A-Net rewritten lacks."""
+    taken = "the picture itself, in 8 bits" if path("scaling", machine).is_file() else "values that were scaled before"
     return ". ".join(filter(None, (f"which take {taken}", without(machine))))
 
 

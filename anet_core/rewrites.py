@@ -12,7 +12,7 @@ from itertools import product
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, pad
 
 from anet_core.blocks import CatBlock, DepthToSpace, DownBlock, LightBlock, SegHead, UpBlock, WideBlock
 from anet_core.network import ANet
@@ -35,7 +35,7 @@ def optimise(model: nn.Module) -> nn.Module:
     return model
 
 
-def pair_picture(block: nn.Module) -> None:
+def pair_first_block(block: nn.Module) -> None:
     """The first Down block on pairs of neighbouring pixels: six channels, which lie in memory as those of the picture do."""
     if isinstance(block, ANet) and isinstance(first := block.detail_extraction[0], DownBlock):
         block.detail_extraction[0] = PairedDown(first)
@@ -67,6 +67,13 @@ def keep_rows_apart(block: nn.Module) -> None:
         block.detail_fusion = nn.Sequential(at_a_quarter, *map(by_rows, rest))
 
 
+def upsample_rows_whole(block: nn.Module) -> None:
+    """The last Up block interpolates within rows, and then between them as if each were one pixel of many channels: to OpenVINO pixels cost, not channels."""
+    if isinstance(block, ANet) and isinstance(block.detail_fusion, nn.Sequential):
+        last = block.detail_fusion[1]
+        last.shortcut = nn.Sequential(*last.shortcut[:-1], RowUpsample())
+
+
 def fill_lanes(block: nn.Module) -> None:
     """The last convolution, 3x3 to one channel, as a 6x6 one of stride 4 to 16: the pixels of a block of 4x4.
 
@@ -90,7 +97,7 @@ def split_cat(block: nn.Module) -> None:
         block.cat = SplitCat(block.cat)
 
 
-REWRITES = (pair_picture, pair_pixels, deconvolve_rows, keep_rows_apart, fill_lanes, split_cat)
+REWRITES = (pair_first_block, pair_pixels, deconvolve_rows, keep_rows_apart, upsample_rows_whole, fill_lanes, split_cat)
 
 
 def paired(convolution: nn.Conv2d) -> nn.Conv2d:
@@ -197,8 +204,23 @@ def together(rows: Tensor, n: int) -> Tensor:
     return rows.permute(0, 2, 3, 1).reshape(n, -1, w, c).permute(0, 3, 1, 2)
 
 
+class RowUpsample(nn.Module):
+    """See ``upsample_rows_whole``; (N, C, H, W) -> (N, C, 2H, 2W)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.columns, self.rows = (nn.Upsample(scale_factor=by, mode="bilinear", align_corners=True) for by in ((1, 2), (2, 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.columns(x)
+        n, c, h, w = x.shape
+        x = x.permute(0, 2, 3, 1).reshape(n, h, 1, w * c).permute(0, 3, 1, 2)  # a row as one pixel
+        x = self.rows(x).permute(0, 2, 3, 1)
+        return x.reshape(n, 2 * h, w, c).permute(0, 3, 1, 2)
+
+
 class PairedDown(nn.Module):
-    """See ``pair_picture``; (N, 3, H, W) -> (N, C_out, H/2, W/2), as the block that it is made from."""
+    """See ``pair_first_block``; (N, 3, H, W) -> (N, C_out, H/2, W/2), as the block that it is made from."""
 
     def __init__(self, block: DownBlock) -> None:
         super().__init__()
@@ -213,7 +235,9 @@ class PairedDown(nn.Module):
         sum_of_four.weight.copy_(strided.weight.permute(0, 2, 3, 1).reshape_as(sum_of_four.weight))
         self.body = nn.Sequential(Pairs(), four, repeated(norm, 4), activation, sum_of_four, *rest)
         _, pointwise, norm = block.shortcut
-        self.shortcut = nn.Sequential(PairedMaxPool(), Pairs(), paired(pointwise), repeated(norm, 2), DepthToSpace(1, 2))
+        of_pooled = nn.Conv2d(2 * c_in, pointwise.out_channels, 1, bias=False)
+        of_pooled.weight.copy_(torch.cat((pointwise.weight, torch.zeros_like(pointwise.weight)), 1))
+        self.shortcut = nn.Sequential(PairedMaxPool(), Pairs(), paired(of_pooled), repeated(norm, 2), DepthToSpace(1, 2))
         self.activation = block.activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -221,13 +245,18 @@ class PairedDown(nn.Module):
 
 
 class PairedMaxPool(nn.Module):
-    """2x2 stride-2 max-pooling, of rows and then of the pixels of each pair: (N, C, H, W) -> (N, C, H/2, W/2)."""
+    """2x2 stride-2 max-pooling in the first half of the channels: (N, C, H, W) -> (N, 2C, H/2, W/2).
+
+    Each number meets the one a pixel further in memory, which is quick, and picking out what has met the other pixel of its pair is
+    not: the second half, where pixels have met the next pair's, is left for a convolution to pass over.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         x = x.permute(0, 2, 3, 1).reshape(n, h, w // 2, 2 * c)
-        x = torch.maximum(x[:, ::2], x[:, 1::2]).reshape(n, h // 2, w // 2, 2, c)
-        return torch.maximum(x[:, :, :, 0], x[:, :, :, 1]).permute(0, 3, 1, 2)
+        x = torch.maximum(x[:, ::2], x[:, 1::2]).reshape(n, -1)
+        x = torch.maximum(x, pad(x, (-c, c)))
+        return x.reshape(n, h // 2, w // 2, 2 * c).permute(0, 3, 1, 2)
 
 
 class SplitCat(nn.Module):

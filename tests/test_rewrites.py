@@ -73,10 +73,11 @@ def test_rewritten_networks_compute_the_same(name):
 
 def test_each_rewrite_changes_what_it_says(network):
     expected = {
-        "pair_picture": {"detail_extraction.0"},
+        "pair_first_block": {"detail_extraction.0"},
         "pair_pixels": {"detail_extraction.1", "detail_extraction.2", "detail_fusion.2", "detail_fusion.3"},
         "deconvolve_rows": {"semantic_fusion.0", "semantic_fusion.3", "semantic_fusion.6", "detail_fusion.1", "head"},
         "keep_rows_apart": {"detail_fusion.1", "detail_fusion.2", "detail_fusion.3"},
+        "upsample_rows_whole": {"detail_fusion.1"},
         "fill_lanes": {"head"},
         "split_cat": {"cat"},
     }

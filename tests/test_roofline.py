@@ -73,7 +73,7 @@ def test_work_on_pictures_of_one_row():
 def test_the_rewritten_network_does_more_for_fuller_vectors(profile):
     work, lanes = (sum(map(count, export(rewritten=True).get_ops())) for count in (operators.macs, operators.lane_macs))
     head = 16 * (6 * 6 - 3 * 3) * SIDE**2  # to 16 channels on a sixteenth of the pixels
-    picture = 3 * 8 * (4 - 1) * SIDE**2 + 3 * 32 * (2 - 1) * (SIDE // 2) ** 2  # to the channels of 2x2 pixels from those of two; to pairs
+    picture = 3 * 8 * (4 - 1) * SIDE**2 + 3 * 32 * (4 - 1) * (SIDE // 2) ** 2  # to the channels of 2x2 pixels from those of two; of four, of which two count, to pairs
     light, wide = 8 * 8 * (2 - 1), 8 * 8 * (2 * 5 - 5 + 2 * 3 - 5)  # from pairs to pairs, which lie within three pairs if within five pixels
     assert work - profile["macs"].sum() == head + picture + 2 * (light + wide) * (SIDE // 2) ** 2
     assert lanes < profile["lane_macs"].sum()
@@ -200,6 +200,7 @@ def test_a_machine_that_was_measured_before_a_rewrite_says_so(tmp_path, monkeypa
     applied = [rewrite.__name__ for rewrite in REWRITES]
     for machine, networks in {"new": applied, "old": applied[1:]}.items():
         pd.DataFrame({"network": networks}).to_csv(measurements.path("rewrites", machine))
-    assert applied[0] == "pair_picture" and measurements.conditions("new") == "which take the picture itself, in 8 bits"
-    assert measurements.conditions("old") == "which take values that were scaled before. A-Net rewritten is without pair_picture, which came later"
+    measurements.path("scaling", "new").touch()
+    assert measurements.conditions("new") == "which take the picture itself, in 8 bits"
+    assert measurements.conditions("old") == f"which take values that were scaled before. A-Net rewritten is without {applied[0]}, which came later"
     assert measurements.without("timed only") == ""
