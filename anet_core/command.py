@@ -24,7 +24,7 @@ def predict(options: argparse.Namespace) -> int:
     defect's area in pixels and as a fraction of the picture; its connected regions, each with its box [left, top, right, bottom]
     and its pixels; and the milliseconds of the network alone, without reading and writing. Exit code 1 if a picture failed; what an
     earlier call wrote of it is removed then. What predict wrote is passed over where it is given as a picture, and no other file is
-    ever replaced.
+    ever replaced. With --recursive, what is in a subfolder of a folder is written to the same subfolder of --out.
     """
     from tqdm import tqdm
 
@@ -33,7 +33,7 @@ def predict(options: argparse.Namespace) -> int:
 
     segmenter = Segmenter(options.weights, options.precision, options.threads, options.tile, options.overlap, options.threshold)
     require_folder(options.out)
-    paths, passed, failed = {}, set(), 0
+    pictures, passed, failed = {}, set(), 0
 
     def fail(error: Exception) -> None:
         nonlocal failed
@@ -42,10 +42,12 @@ def predict(options: argparse.Namespace) -> int:
 
     for source in options.pictures:
         try:
-            found = [] if is_written(source) else pictures_in(source)
-            paths |= {path.absolute(): path for path in found}  # two links to one picture are two pictures
-            listed = [path for path in source.iterdir() if path.name[0] != "."] if source.is_dir() else [source]
+            found = [] if is_written(source) else pictures_in(source, options.recursive)
+            listed = listing(source, options.recursive) if source.is_dir() else [source]
             passed |= {str(path) for path in listed} - {str(path) for path in found}
+            for path in found:  # two links to one picture are two pictures
+                below = path.parent.relative_to(source) if source.is_dir() else ""
+                pictures[path.absolute()] = path, options.out / below
         except (ValueError, OSError) as error:
             fail(error)
     if passed:
@@ -53,10 +55,10 @@ def predict(options: argparse.Namespace) -> int:
             f"passed over: {', '.join(sorted(passed)[:3])}{', ...' * (len(passed) > 3)} ({len(passed)} in all); read are files that end in "
             f"{', '.join(SUFFIXES)}, but for those that anet predict wrote", file=sys.stderr,
         )
-    taken = {path.resolve() for path in paths}
-    for path in tqdm(paths.values(), unit="picture", leave=False, disable=None):
+    taken = {path.resolve() for path in pictures}
+    for path, out in tqdm(pictures.values(), unit="picture", leave=False, disable=None):
         try:
-            line = mark(path, segmenter, options, taken)
+            line = mark(path, out, segmenter, options, taken)
         except (ValueError, OSError) as error:
             fail(error)
         else:
@@ -65,10 +67,11 @@ def predict(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken: set[Path]) -> dict:
+def mark(path: Path, out: Path, segmenter: "Segmenter", options: argparse.Namespace, taken: set[Path]) -> dict:
     """Write mask and overlay of one picture; what is printed of it.
 
     Args:
+        out: the folder that they go to.
         taken: files that may not be written, the pictures and what was written before; those of this picture are added.
 
     Raises:
@@ -79,7 +82,8 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
     from anet_core.dataset import read_image
     from anet_core.defects import overlay, regions, without_specks
 
-    files = {kind: options.out / f"{path.stem}-{kind}.png" for kind in ("mask", "overlay")}
+    require_folder(out)
+    files = {kind: out / f"{path.stem}-{kind}.png" for kind in ("mask", "overlay")}
     if clash := taken & {file.resolve() for file in files.values()}:
         raise ValueError(f"{path} would be written to {min(clash)}, which holds another picture; rename it or give another --out.")
     earlier = [file for file in files.values() if file.is_file()]
@@ -101,19 +105,25 @@ def mark(path: Path, segmenter: "Segmenter", options: argparse.Namespace, taken:
     }
 
 
-def pictures_in(source: Path) -> list[Path]:
-    """A file itself, or the pictures of a folder but for those that ``save`` wrote, by name."""
+def listing(folder: Path, recursive: bool) -> list[Path]:
+    """What a folder holds, or all files in it and in its subfolders; nothing whose name, or a subfolder's, begins with a dot."""
+    found = (path for path in folder.rglob("*") if not path.is_dir()) if recursive else folder.iterdir()
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+
+
+def pictures_in(source: Path, recursive: bool = False) -> list[Path]:
+    """A file itself, or the pictures of a folder, and of its subfolders, but for those that ``save`` wrote, by folder and name."""
     from data_prep.format import SUFFIXES, natural
 
     if not source.is_dir():
         if not source.exists():
             raise FileNotFoundError(f"{source} does not exist; give a picture or a folder of pictures.")
         return [source]
-    files = (path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and not path.is_dir() and path.name[0] != ".")
+    files = (path for path in listing(source, recursive) if path.suffix.lower() in SUFFIXES and not path.is_dir())
     found = [path for path in files if not is_written(path)]
     if not found:
         raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}, but for what anet predict wrote; give a folder that does.")
-    return sorted(found, key=lambda path: natural(path.stem))
+    return sorted(found, key=lambda path: (natural(str(path.parent)), natural(path.stem)))
 
 
 def save(image, path: Path) -> None:
@@ -282,7 +292,7 @@ def test(options: argparse.Namespace) -> int:
     segmenter = Segmenter(name, options.precision, options.threads)
     samples = load(folder, options.part, options.split_seed)
     print(f"{name} on {len(samples.ids)} pictures, {(~samples.masks.any((1, 2))).sum()} of them sound")
-    print(at_thresholds(segmenter, samples).round(1).to_string(na_rep="-"))
+    print(at_thresholds(segmenter, samples, options.min_pixels).round(1).to_string(na_rep="-"))
     return 0
 
 
@@ -370,7 +380,12 @@ def parser() -> argparse.ArgumentParser:
         one.set_defaults(run=function)
         return one
 
-    one = command(predict, trained, threads, white)
+    specks = argparse.ArgumentParser(add_help=False)
+    specks.add_argument(
+        "--min-pixels", type=positive, default=1, help="connected regions of fewer marked pixels are taken for sound (default: %(default)s)"
+    )
+
+    one = command(predict, trained, threads, white, specks)
     one.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a file, or a folder of pictures")
     one.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where masks and overlays go")
     one.add_argument("--precision", default="f32", help="f32 or bf16, if this CPU has it (default: %(default)s)")
@@ -383,12 +398,9 @@ def parser() -> argparse.ArgumentParser:
         "--threshold", type=float, default=THRESHOLD, help="probability above which a pixel is a defect: a smaller one marks more (default: %(default)s)"
     )
     one.add_argument("--overlap", type=int, help=f"least number of pixels that tiles share (default: {OVERLAP}, or half a tile)")
+    one.add_argument("--recursive", action="store_true", help="take the subfolders of folders, too")
 
-    one.add_argument(
-        "--min-pixels", type=positive, default=1, help="connected regions of fewer marked pixels are taken for sound (default: %(default)s)"
-    )
-
-    one = command(test, weights(None, "the A-Net of --dataset"), threads)
+    one = command(test, weights(None, "the A-Net of --dataset"), threads, specks)
     one.add_argument("--dataset", required=True, help="a known name or a folder")
     one.add_argument("--part", choices=("test", "train"), default="test", help="of the data set's pictures (default: %(default)s)")
     one.add_argument("--split-seed", type=int, default=0, help="0: the data set's own split")

@@ -319,6 +319,27 @@ def test_small_regions_are_taken_for_sound(pictures, tmp_path, capsys):
     assert found["40"]["defect_pixels"] == sum(region["pixels"] for region in kept) == (np.asarray(Image.open(found["40"]["mask"])) == 255).sum()
 
 
+def test_pictures_of_the_same_name_in_subfolders_keep_their_folders(pictures, tmp_path, capsys):
+    line, out = tmp_path / "line", tmp_path / "out"
+    for camera in ("left", "right/upper", ".cache"):
+        (line / camera).mkdir(parents=True)
+        shutil.copy(pictures / "whole 10.png", line / camera / "0001.png")
+    (line / "right" / "notes.txt").write_text("cleaned")
+    assert main(["predict", str(line), "--out", str(out)]) == 1
+    assert f"{line} holds no picture that ends in" in capsys.readouterr().err
+    for again in (False, True):  # what was written into the folder itself is no picture the second time
+        assert main(["predict", str(line), "--recursive", "--out", str(line)]) == 0
+        printed = capsys.readouterr()
+        found = [json.loads(text) for text in printed.out.splitlines()]
+        assert [Path(one["file"]).parent for one in found] == [line / "left", line / "right" / "upper"]
+        assert all(Path(one["mask"]) == Path(one["file"]).with_name("0001-mask.png") and Path(one["mask"]).is_file() for one in found)
+        assert f"passed over: {line / 'left' / '0001-mask.png'}" in printed.err if again else f"passed over: {line / 'right' / 'notes.txt'} (1 in all)" in printed.err
+    assert main(["predict", str(line), "--recursive", "--out", str(out)]) == 0
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png")) == [
+        f"{camera}/0001-{kind}.png" for camera in ("left", "right/upper") for kind in ("mask", "overlay")
+    ]
+
+
 def test_a_test_tells_what_each_threshold_finds(tmp_path, capsys):
     folder = draw(tmp_path / "squares")
     assert main(["test", "--dataset", str(folder), "--weights", "neu-inclusion", "--threads", "1"]) == 0
@@ -334,6 +355,9 @@ def test_a_test_tells_what_each_threshold_finds(tmp_path, capsys):
     alarms = at_thresholds(segmenter, replace(samples, masks=none))
     marked = [any((segmenter.logits(image)[0] > math.log(t / (1 - t))).any() for image in samples.images[:1]) for t in alarms.index]
     assert alarms["found"].isna().all() and ((alarms["false alarms"] > 0) >= marked).all()
+    most = samples.masks[0].size
+    assert main(["test", "--dataset", str(folder), "--weights", "neu-inclusion", "--threads", "1", "--min-pixels", str(most)]) == 0
+    assert all(line.split()[1:] == ["0.0", "0.0", "-", "-"] for line in capsys.readouterr().out.splitlines()[3:])
 
 
 def test_a_set_is_tested_with_its_own_network_or_one_that_is_named(tmp_path, capsys):
