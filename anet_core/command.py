@@ -24,7 +24,7 @@ def predict(options: argparse.Namespace) -> int:
     defect's area in pixels and as a fraction of the picture; its connected regions, each with its box [left, top, right, bottom]
     and its pixels; and the milliseconds of the network alone, without reading and writing. Exit code 1 if a picture failed; what an
     earlier call wrote of it is removed then. What predict wrote is passed over where it is given as a picture, and no other file is
-    ever replaced. With --recursive, what is in a subfolder of a folder is written to the same subfolder of --out.
+    ever replaced. With --recursive, masks and overlays of pictures in a subfolder go to the same subfolder of --out.
     """
     from tqdm import tqdm
 
@@ -42,18 +42,19 @@ def predict(options: argparse.Namespace) -> int:
 
     for source in options.pictures:
         try:
-            found = [] if is_written(source) else pictures_in(source, options.recursive)
-            listed = listing(source, options.recursive) if source.is_dir() else [source]
-            passed |= {str(path) for path in listed} - {str(path) for path in found}
+            listed = (walk(source, fail) if options.recursive else listing(source)) if source.is_dir() else [source]
+            found = [] if is_written(source) else pictures_in(source, listed)
+            passed |= set(listed) - set(found)
             for path in found:  # two links to one picture are two pictures
                 below = path.parent.relative_to(source) if source.is_dir() else ""
-                pictures[path.absolute()] = path, options.out / below
+                pictures.setdefault(path.absolute(), (path, options.out / below))
         except (ValueError, OSError) as error:
             fail(error)
     if passed:
+        folders = "" if options.recursive or not any(path.is_dir() for path in passed) else "; subfolders with --recursive"
         print(
-            f"passed over: {', '.join(sorted(passed)[:3])}{', ...' * (len(passed) > 3)} ({len(passed)} in all); read are files that end in "
-            f"{', '.join(SUFFIXES)}, but for those that anet predict wrote", file=sys.stderr,
+            f"passed over: {', '.join(sorted(map(str, passed))[:3])}{', ...' * (len(passed) > 3)} ({len(passed)} in all); read are files that end in "
+            f"{', '.join(SUFFIXES)}, but for those that anet predict wrote{folders}", file=sys.stderr,
         )
     taken = {path.resolve() for path in pictures}
     for path, out in tqdm(pictures.values(), unit="picture", leave=False, disable=None):
@@ -82,7 +83,6 @@ def mark(path: Path, out: Path, segmenter: "Segmenter", options: argparse.Namesp
     from anet_core.dataset import read_image
     from anet_core.defects import overlay, regions, without_specks
 
-    require_folder(out)
     files = {kind: out / f"{path.stem}-{kind}.png" for kind in ("mask", "overlay")}
     if clash := taken & {file.resolve() for file in files.values()}:
         raise ValueError(f"{path} would be written to {min(clash)}, which holds another picture; rename it or give another --out.")
@@ -94,8 +94,9 @@ def mark(path: Path, out: Path, segmenter: "Segmenter", options: argparse.Namesp
     image = read_image(path, options.white or segmenter.white)
     taken |= {file.resolve() for file in files.values()}
     mask, milliseconds = segmenter.timed(image)
-    if options.min_pixels > 1:
-        mask = without_specks(mask, options.min_pixels)
+    mask = without_specks(mask, options.min_pixels)
+    if not out.is_dir():
+        require_folder(out)
     save(255 * mask.astype(np.uint8), files["mask"])
     save(overlay(image, mask), files["overlay"])
     return {
@@ -105,25 +106,52 @@ def mark(path: Path, out: Path, segmenter: "Segmenter", options: argparse.Namesp
     }
 
 
-def listing(folder: Path, recursive: bool) -> list[Path]:
-    """What a folder holds, or all files in it and in its subfolders; nothing whose name, or a subfolder's, begins with a dot."""
-    found = (path for path in folder.rglob("*") if not path.is_dir()) if recursive else folder.iterdir()
-    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+def listing(folder: Path) -> list[Path]:
+    """What a folder holds, but for names that begin with a dot."""
+    return [path for path in folder.iterdir() if path.name[0] != "."]
 
 
-def pictures_in(source: Path, recursive: bool = False) -> list[Path]:
-    """A file itself, or the pictures of a folder, and of its subfolders, but for those that ``save`` wrote, by folder and name."""
+def walk(folder: Path, fail: Callable[[OSError], None]) -> list[Path]:
+    """The files in a folder and its subfolders, but for names that begin with a dot, and links to folders, which are not followed.
+
+    Args:
+        fail: told of each subfolder that cannot be read. OSError where it is the folder itself.
+    """
+    found, folders = [], [folder]
+    while folders:
+        place = folders.pop()
+        try:
+            held = listing(place)
+        except OSError as error:
+            if place == folder:
+                raise
+            fail(error)
+        else:
+            inner = [path for path in held if path.is_dir() and not path.is_symlink()]
+            found += set(held) - set(inner)
+            folders += inner
+    return found
+
+
+def pictures_in(source: Path, listed: list[Path] | None = None) -> list[Path]:
+    """A file itself, or the pictures of a folder but for those that ``save`` wrote, by folder and name.
+
+    Args:
+        listed: what of the folder is looked at; by default all that it holds itself.
+    """
     from data_prep.format import SUFFIXES, natural
 
     if not source.is_dir():
         if not source.exists():
             raise FileNotFoundError(f"{source} does not exist; give a picture or a folder of pictures.")
         return [source]
-    files = (path for path in listing(source, recursive) if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    listed = listing(source) if listed is None else listed
+    files = (path for path in listed if path.suffix.lower() in SUFFIXES and not path.is_dir())
     found = [path for path in files if not is_written(path)]
     if not found:
-        raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}, but for what anet predict wrote; give a folder that does.")
-    return sorted(found, key=lambda path: (natural(str(path.parent)), natural(path.stem)))
+        subfolders = ", or its subfolders" * any(path.is_dir() for path in listed)
+        raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}, but for what anet predict wrote; give a folder that does{subfolders}.")
+    return sorted(found, key=lambda path: (tuple(map(natural, path.parent.parts)), natural(path.stem), path.name))
 
 
 def save(image, path: Path) -> None:
@@ -398,7 +426,7 @@ def parser() -> argparse.ArgumentParser:
         "--threshold", type=float, default=THRESHOLD, help="probability above which a pixel is a defect: a smaller one marks more (default: %(default)s)"
     )
     one.add_argument("--overlap", type=int, help=f"least number of pixels that tiles share (default: {OVERLAP}, or half a tile)")
-    one.add_argument("--recursive", action="store_true", help="take the subfolders of folders, too")
+    one.add_argument("--recursive", action="store_true", help="read subfolders of folders, too; --out gets the same ones")
 
     one = command(test, weights(None, "the A-Net of --dataset"), threads, specks)
     one.add_argument("--dataset", required=True, help="a known name or a folder")

@@ -22,6 +22,8 @@ def regions(mask: np.ndarray) -> list[dict]:
 
 def without_specks(mask: np.ndarray, least: int) -> np.ndarray:
     """A mask, bool (H, W), without its connected regions of fewer pixels."""
+    if least <= 1:
+        return mask
     labels, _ = label(mask, structure=np.ones((3, 3)))
     return mask & (np.bincount(labels.ravel()) >= least)[labels]
 

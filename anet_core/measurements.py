@@ -9,6 +9,7 @@ from anet_core.rewrites import REWRITES
 
 FOLDER = RESULTS / "deployment"
 MOST_LOST = 0.3  # points of IoU that a precision may cost
+EARLIER = {"pair_first_block": "pair_picture"}  # rewrites, and those that they took the place of
 UNSTEADY = 1.5  # times from the 5th to the 95th percentile
 
 
@@ -48,22 +49,25 @@ def gpus() -> dict[str, pd.DataFrame]:
     return {gpu: table[~table.index.duplicated(keep="last")] for gpu, table in tables.items()}
 
 
-def lacked(machine: str) -> list[str]:
-    """The rewrites that came after a machine was measured, and are not in its tables nor in ``timing``'s; none where only the latter was made."""
-    if not path("rewrites", machine).is_file():
-        return []
-    measured = set(recorded("rewrites", machine)["network"])
-    return [rewrite.__name__ for rewrite in REWRITES if rewrite.__name__ not in measured]
+def applied(machine: str) -> list[str]:
+    """The rewrites that A-Net rewritten had when a machine was measured; those of today where only ``timing``'s table was made."""
+    today = [rewrite.__name__ for rewrite in REWRITES]
+    return list(recorded("rewrites", machine)["network"]) if path("rewrites", machine).is_file() else today
 
 
 def without(machine: str) -> str:
-    """The same as a sentence, "" where none is lacking."""
-    return f"A-Net rewritten is without {', '.join(lacked(machine))}, which came later" if lacked(machine) else ""
+    """A sentence on the rewrites that came after a machine was measured, "" where none did."""
+    had = applied(machine)
+    later = [rewrite.__name__ for rewrite in REWRITES if rewrite.__name__ not in had]
+    before = {name: EARLIER[name] for name in later if EARLIER.get(name) in had}
+    lacking = ", ".join(name for name in later if name not in before)
+    parts = [f"has {old} in the place of {new}" for new, old in before.items()] + [f"is without {lacking}"] * bool(lacking)
+    return f"A-Net rewritten {' and '.join(parts)}, which came later" if parts else ""
 
 
 def conditions(machine: str) -> str:
-    """What the models of a machine's tables take, the picture itself since what scales it is timed, and what A-Net rewritten lacks."""
-    taken = "the picture itself, in 8 bits" if path("scaling", machine).is_file() else "values that were scaled before"
+    """What the models of a machine's tables take, the picture itself since ``pair_picture``, and what A-Net rewritten lacks."""
+    taken = "the picture itself, in 8 bits" if {"pair_picture", "pair_first_block"} & set(applied(machine)) else "values that were scaled before"
     return ". ".join(filter(None, (f"which take {taken}", without(machine))))
 
 

@@ -1,7 +1,7 @@
 """Exact rewrites of a trained A-Net that run faster in OpenVINO on a CPU.
 
 Each puts other operators in the place of some, which compute the same function up to rounding; what each gains is on
-the page on deployment. Three facts stand behind them. The vector units of the processor hold 16 numbers, and OpenVINO
+the page on deployment. Facts behind most of them: the vector units of the processor hold 16 numbers, and OpenVINO
 puts channels there, so that 3, 8 or 1 of them waste most. It keeps the channels of a pixel side by side in memory, so
 that a reshape in that order is free, but for one right behind a convolution that also adds (``MergeTransposeAndReorder``
 of its CPU plugin leaves that out). And it computes PReLU and norm in one go with a convolution, but not with a deconvolution.
@@ -36,7 +36,7 @@ def optimise(model: nn.Module) -> nn.Module:
 
 
 def pair_first_block(block: nn.Module) -> None:
-    """The first Down block on pairs of neighbouring pixels: six channels, which lie in memory as those of the picture do."""
+    """The first Down block on pairs of neighbouring pixels: six channels, which lie in memory as those of the picture do; it pools by a shift in memory."""
     if isinstance(block, ANet) and isinstance(first := block.detail_extraction[0], DownBlock):
         block.detail_extraction[0] = PairedDown(first)
 
@@ -68,7 +68,7 @@ def keep_rows_apart(block: nn.Module) -> None:
 
 
 def upsample_rows_whole(block: nn.Module) -> None:
-    """The last Up block interpolates within rows, and then between them as if each were one pixel of many channels: to OpenVINO pixels cost, not channels."""
+    """The last Up block interpolates within rows, and then between them as if each were one pixel of many channels: interpolation costs more by the pixel than by the channel."""
     if isinstance(block, ANet) and isinstance(block.detail_fusion, nn.Sequential):
         last = block.detail_fusion[1]
         last.shortcut = nn.Sequential(*last.shortcut[:-1], RowUpsample())
@@ -245,10 +245,9 @@ class PairedDown(nn.Module):
 
 
 class PairedMaxPool(nn.Module):
-    """2x2 stride-2 max-pooling in the first half of the channels: (N, C, H, W) -> (N, 2C, H/2, W/2).
+    """2x2 stride-2 max-pooling: (N, C, H, W) -> (N, 2C, H/2, W/2), whose first C channels are the result and the others to be passed over.
 
-    Each number meets the one a pixel further in memory, which is quick, and picking out what has met the other pixel of its pair is
-    not: the second half, where pixels have met the next pair's, is left for a convolution to pass over.
+    To compare all numbers with those a pixel further in memory is quick; to drop every other result, of a pixel and the next pair's, is not.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from anet_core import build, command, deployment, inference, records, training, weights
 from anet_core.command import calibration, main, pictures_in
 from anet_core.dataset import load, read_image
-from anet_core.defects import overlay
+from anet_core.defects import overlay, regions, without_specks
 from anet_core.inference import Segmenter, to_input, weights_file
 from anet_core.metrics import confusion
 from anet_core.prediction import HALF, pad_amounts, predict
@@ -321,23 +321,43 @@ def test_small_regions_are_taken_for_sound(pictures, tmp_path, capsys):
 
 def test_pictures_of_the_same_name_in_subfolders_keep_their_folders(pictures, tmp_path, capsys):
     line, out = tmp_path / "line", tmp_path / "out"
-    for camera in ("left", "right/upper", ".cache"):
+    for camera in ("cam10/day1", "cam2/day1", ".cache"):
         (line / camera).mkdir(parents=True)
         shutil.copy(pictures / "whole 10.png", line / camera / "0001.png")
-    (line / "right" / "notes.txt").write_text("cleaned")
+    (line / "cam2" / "notes.txt").write_text("cleaned")
+    (line / "linked").symlink_to(pictures, target_is_directory=True)
     assert main(["predict", str(line), "--out", str(out)]) == 1
-    assert f"{line} holds no picture that ends in" in capsys.readouterr().err
+    assert re.search(f"{line} holds no picture that ends in .*; give a folder that does, or its subfolders", capsys.readouterr().err)
     for again in (False, True):  # what was written into the folder itself is no picture the second time
         assert main(["predict", str(line), "--recursive", "--out", str(line)]) == 0
         printed = capsys.readouterr()
         found = [json.loads(text) for text in printed.out.splitlines()]
-        assert [Path(one["file"]).parent for one in found] == [line / "left", line / "right" / "upper"]
+        assert [Path(one["file"]).parent for one in found] == [line / "cam2" / "day1", line / "cam10" / "day1"]
         assert all(Path(one["mask"]) == Path(one["file"]).with_name("0001-mask.png") and Path(one["mask"]).is_file() for one in found)
-        assert f"passed over: {line / 'left' / '0001-mask.png'}" in printed.err if again else f"passed over: {line / 'right' / 'notes.txt'} (1 in all)" in printed.err
-    assert main(["predict", str(line), "--recursive", "--out", str(out)]) == 0
+        assert f"({6 if again else 2} in all)" in printed.err and ("0001-mask.png" in printed.err) == again
+    assert main(["predict", str(line), str(line / "cam2" / "day1"), "--recursive", "--out", str(out)]) == 0  # the first that holds it counts
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png")) == [
-        f"{camera}/0001-{kind}.png" for camera in ("left", "right/upper") for kind in ("mask", "overlay")
+        f"{camera}/0001-{kind}.png" for camera in ("cam10/day1", "cam2/day1") for kind in ("mask", "overlay")
     ]
+
+
+def test_a_subfolder_that_cannot_be_read_is_told_and_the_others_are_done(pictures, tmp_path, capsys, monkeypatch):
+    line = tmp_path / "line"
+    for camera in ("left", "right"):
+        (line / camera).mkdir(parents=True)
+        shutil.copy(pictures / "whole 10.png", line / camera)
+    listing = command.listing
+
+    def locked(folder):  # as where its permissions forbid it, which do not bind who may do everything
+        if folder.name == "left":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listing(folder)
+
+    monkeypatch.setattr(command, "listing", locked)
+    assert main(["predict", str(line), "--recursive", "--out", str(tmp_path / "out")]) == 1
+    printed = capsys.readouterr()
+    assert "Permission denied" in printed.err and str(line / "left") in printed.err
+    assert [Path(json.loads(line)["file"]).parent.name for line in printed.out.splitlines()] == ["right"]
 
 
 def test_a_test_tells_what_each_threshold_finds(tmp_path, capsys):
@@ -355,9 +375,12 @@ def test_a_test_tells_what_each_threshold_finds(tmp_path, capsys):
     alarms = at_thresholds(segmenter, replace(samples, masks=none))
     marked = [any((segmenter.logits(image)[0] > math.log(t / (1 - t))).any() for image in samples.images[:1]) for t in alarms.index]
     assert alarms["found"].isna().all() and ((alarms["false alarms"] > 0) >= marked).all()
-    most = samples.masks[0].size
-    assert main(["test", "--dataset", str(folder), "--weights", "neu-inclusion", "--threads", "1", "--min-pixels", str(most)]) == 0
-    assert all(line.split()[1:] == ["0.0", "0.0", "-", "-"] for line in capsys.readouterr().out.splitlines()[3:])
+    sizes = sorted({region["pixels"] for image in samples.images for region in regions(segmenter(image))})
+    assert main(["test", "--dataset", str(folder), "--weights", "neu-inclusion", "--threads", "1", "--min-pixels", str(sizes[-1])]) == 0
+    kept = np.stack([without_specks(segmenter(image), sizes[-1]) for image in samples.images])
+    tp, fn, fp = confusion(kept, samples.masks).sum(0)
+    row = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("0.50"))
+    assert len(sizes) > 1 and kept.any() and row[1:4] == [f"{100 * part / whole:.1f}" for part, whole in ((tp, tp + fn + fp), (tp, tp + fn), (tp, tp + fp))]
 
 
 def test_a_set_is_tested_with_its_own_network_or_one_that_is_named(tmp_path, capsys):

@@ -198,9 +198,12 @@ def test_a_table_says_when_the_machine_changed_its_speed():
 def test_a_machine_that_was_measured_before_a_rewrite_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(measurements, "FOLDER", tmp_path)
     applied = [rewrite.__name__ for rewrite in REWRITES]
-    for machine, networks in {"new": applied, "old": applied[1:]}.items():
+    for machine, networks in {"new": applied, "between": ["pair_picture", *applied[1:-1]], "old": applied[1:]}.items():
         pd.DataFrame({"network": networks}).to_csv(measurements.path("rewrites", machine))
-    measurements.path("scaling", "new").touch()
-    assert measurements.conditions("new") == "which take the picture itself, in 8 bits"
-    assert measurements.conditions("old") == f"which take values that were scaled before. A-Net rewritten is without {applied[0]}, which came later"
+    assert applied[0] == "pair_first_block" and measurements.conditions("new") == "which take the picture itself, in 8 bits"
+    assert measurements.conditions("between") == (
+        "which take the picture itself, in 8 bits. "
+        f"A-Net rewritten has pair_picture in the place of pair_first_block and is without {applied[-1]}, which came later"
+    )
+    assert measurements.conditions("old") == "which take values that were scaled before. A-Net rewritten is without pair_first_block, which came later"
     assert measurements.without("timed only") == ""
