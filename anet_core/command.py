@@ -115,21 +115,13 @@ def walk(folder: Path, fail: Callable[[OSError], None]) -> list[Path]:
     """The files in a folder and its subfolders, but for names that begin with a dot, and links to folders, which are not followed.
 
     Args:
-        fail: told of each subfolder that cannot be read. OSError where it is the folder itself.
+        fail: told of each folder that cannot be read.
     """
-    found, folders = [], [folder]
-    while folders:
-        place = folders.pop()
-        try:
-            held = listing(place)
-        except OSError as error:
-            if place == folder:
-                raise
-            fail(error)
-        else:
-            inner = [path for path in held if path.is_dir() and not path.is_symlink()]
-            found += set(held) - set(inner)
-            folders += inner
+    found = []
+    for place, folders, files in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if name[0] != "."]
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        found += [Path(place, name) for name in (*links, *files) if name[0] != "."]
     return found
 
 
@@ -149,7 +141,7 @@ def pictures_in(source: Path, listed: list[Path] | None = None) -> list[Path]:
     files = (path for path in listed if path.suffix.lower() in SUFFIXES and not path.is_dir())
     found = [path for path in files if not is_written(path)]
     if not found:
-        subfolders = ", or its subfolders" * any(path.is_dir() for path in listed)
+        subfolders = ", or --recursive to anet predict for its subfolders" * any(path.is_dir() and not path.is_symlink() for path in listed)
         raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}, but for what anet predict wrote; give a folder that does{subfolders}.")
     return sorted(found, key=lambda path: (tuple(map(natural, path.parent.parts)), natural(path.stem), path.name))
 

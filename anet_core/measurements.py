@@ -50,7 +50,7 @@ def gpus() -> dict[str, pd.DataFrame]:
 
 
 def applied(machine: str) -> list[str]:
-    """The rewrites that A-Net rewritten had when a machine was measured; those of today where only ``timing``'s table was made."""
+    """Names, the rewrites among them that A-Net had when a machine was measured; the rewrites of today where only ``timing``'s table was made."""
     today = [rewrite.__name__ for rewrite in REWRITES]
     return list(recorded("rewrites", machine)["network"]) if path("rewrites", machine).is_file() else today
 

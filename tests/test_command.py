@@ -327,7 +327,7 @@ def test_pictures_of_the_same_name_in_subfolders_keep_their_folders(pictures, tm
     (line / "cam2" / "notes.txt").write_text("cleaned")
     (line / "linked").symlink_to(pictures, target_is_directory=True)
     assert main(["predict", str(line), "--out", str(out)]) == 1
-    assert re.search(f"{line} holds no picture that ends in .*; give a folder that does, or its subfolders", capsys.readouterr().err)
+    assert re.search(f"{line} holds no picture that ends in .*; give a folder that does, or --recursive to anet predict for its subfolders", capsys.readouterr().err)
     for again in (False, True):  # what was written into the folder itself is no picture the second time
         assert main(["predict", str(line), "--recursive", "--out", str(line)]) == 0
         printed = capsys.readouterr()
@@ -346,14 +346,14 @@ def test_a_subfolder_that_cannot_be_read_is_told_and_the_others_are_done(picture
     for camera in ("left", "right"):
         (line / camera).mkdir(parents=True)
         shutil.copy(pictures / "whole 10.png", line / camera)
-    listing = command.listing
+    scandir = os.scandir
 
     def locked(folder):  # as where its permissions forbid it, which do not bind who may do everything
-        if folder.name == "left":
+        if Path(folder).name == "left":
             raise PermissionError(13, "Permission denied", str(folder))
-        return listing(folder)
+        return scandir(folder)
 
-    monkeypatch.setattr(command, "listing", locked)
+    monkeypatch.setattr(os, "scandir", locked)
     assert main(["predict", str(line), "--recursive", "--out", str(tmp_path / "out")]) == 1
     printed = capsys.readouterr()
     assert "Permission denied" in printed.err and str(line / "left") in printed.err
