@@ -128,7 +128,7 @@ def unpublished(dataset: str) -> str:
     return "- The pictures are not of a published set; who took them knows what they may be used for."
 
 
-def write(results: Path = records.RESULTS) -> list[Path]:
+def write(results: Path) -> list[Path]:
     """Write the card of every weights file of a results folder but those of quick runs; their paths.
 
     Raises:
@@ -143,8 +143,9 @@ def write(results: Path = records.RESULTS) -> list[Path]:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing, without which nothing is known of {weights}; bring it or delete them.")
         written.append(weights.with_suffix(".md"))
+        text = card(records.read(path), weights)
         with whole(written[-1]) as temporary:
-            temporary.write_text(card(records.read(path), weights), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
     return written
 
 

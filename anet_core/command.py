@@ -261,7 +261,7 @@ def bench(options: argparse.Namespace) -> int:
     if quantised:
         variants["int8"] = quantised, deployment.fastest(quantised, options.threads or timing.cores(), image)
     functions = {
-        (precision, threads): deployment.runner(deployment.compile_for_cpu(*variant, threads), image)
+        (precision, threads): deployment.request(deployment.compile_for_cpu(*variant, threads), image).infer
         for precision, variant in variants.items()
         for threads in ([options.threads] if options.threads else sorted({1, timing.cores()}))
     }
@@ -303,17 +303,28 @@ def test(options: argparse.Namespace) -> int:
     shows those that the network was trained on, on which it is better than it will be.
     """
     from anet_core.dataset import load
-    from anet_core.inference import Segmenter
+    from anet_core.inference import Segmenter, weights_file
     from anet_core.thresholds import at_thresholds
     from data_prep import locate
 
     folder = locate(options.dataset)
     name = options.weights or folder.name
+    require_split(weights_file(name), folder.name, options.split_seed)
     segmenter = Segmenter(name, options.precision, options.threads)
     samples = load(folder, options.part, options.split_seed)
     print(f"{name} on {len(samples.ids)} pictures, {(~samples.masks.any((1, 2))).sum()} of them sound")
     print(at_thresholds(segmenter, samples, options.min_pixels).round(1).to_string(na_rep="-"))
     return 0
+
+
+def require_split(weights: Path, dataset: str, split_seed: int) -> None:
+    """Raise ValueError where the name of a weights file says that it was trained on another split of the data set than the one asked for."""
+    named = weights.stem.rsplit("--", 4)  # see records.run_name
+    if len(named) == 5 and named[0] == dataset and named[3] != f"split{split_seed}":
+        raise ValueError(
+            f"{weights} was trained on {named[3]} of {dataset}, and so on pictures that split{split_seed} tests on; give the file of a run on "
+            f"split{split_seed} as --weights, or the other --split-seed."
+        )
 
 
 def train(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +20,12 @@ from anet_core.network import MULTIPLE, ANet
 from anet_core.peers.enet import ENet
 from anet_core.prediction import HALF
 from anet_core.quarter import QuarterNet
-from anet_core.rewrites import optimise
 from anet_core.whole import whole
-
-__all__ = [
-    "PRECISIONS", "compile_for_cpu", "fastest", "from_picture", "native_precisions", "optimise", "place", "quantise", "read",
-    "require_native", "resized", "runner", "start", "to_onnx", "to_openvino", "white", "write",
-]
 
 PRECISIONS = ("f32", "bf16")
 FIRST = ("detail_extraction.0", "detail_extraction.1", "detail_extraction.2")  # S1 of A-Net; QuarterNet's first convolution, norm and PReLU
 STARTS = {ANet: FIRST, QuarterNet: FIRST, ENet: ("initial",)}
 NOTED_WHITE = ["anet", "white"]  # where a model's notes have it
-CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
 
 
 def native_precisions() -> list[str]:
@@ -48,7 +41,7 @@ def require_native(precision: str) -> None:
 
 def fastest(model: ov.Model, threads: int, image: np.ndarray) -> str:
     """The native precision that a model is measured to compute fastest in: on some CPUs bf16 takes longer than f32."""
-    functions = {precision: runner(compile_for_cpu(model, precision, threads), image) for precision in native_precisions()}
+    functions = {precision: request(compile_for_cpu(model, precision, threads), image).infer for precision in native_precisions()}
     return timing.latencies(functions, 2 * timing.BURST, burst=timing.BURST).median().idxmin()
 
 
@@ -227,8 +220,8 @@ def compile_for_cpu(model: ov.Model, precision: str, threads: int, **settings: o
         raise ValueError(f"OpenVINO cannot compile the network with {threads} threads ({str(error).strip().splitlines()[-1]}); give fewer threads or smaller pictures.") from None
 
 
-def runner(compiled: ov.CompiledModel, image: np.ndarray) -> Callable[[], object]:
-    """A function that runs the model once on an image, of what the model takes, as a program on a line would: without copying it."""
-    request = compiled.create_infer_request()
-    request.set_input_tensor(ov.Tensor(image, shared_memory=True))
-    return request.infer
+def request(compiled: ov.CompiledModel, image: np.ndarray) -> ov.InferRequest:
+    """What runs the model on an image, of what the model takes, which is not copied: what is written into it is what the next run sees."""
+    made = compiled.create_infer_request()
+    made.set_input_tensor(ov.Tensor(image, shared_memory=True))
+    return made

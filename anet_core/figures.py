@@ -200,6 +200,29 @@ def cost_bubbles(points: pd.DataFrame) -> Axes:
     return axes
 
 
+def roofline(stages: pd.DataFrame, limits: pd.Series, precision: str):
+    """Achieved arithmetic of labelled stages (see ``roofline.bounds``, with a column ``network``) under the roofs of cache and memory.
+
+    The points of the first network are named; those of the others stand beside them.
+
+    Returns:
+        matplotlib's Axes.
+    """
+    _, axes = plt.subplots(figsize=(7, 5))
+    intensity = np.geomspace(stages["intensity"].min() / 2, 2 * limits[precision] / limits["memory"], 100)
+    for name, line in (("cache", "-"), ("memory", "--")):
+        axes.plot(intensity, np.minimum(limits[precision], limits[name] * intensity), line, color="black", label=f"allowed by {name}")
+    sns.scatterplot(stages, x="intensity", y="gmacs", hue="network", style="network", s=60, ax=axes)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set(xlabel="MACs a byte moved", ylabel=f"GMAC/s, {precision}")
+    axes.legend(fontsize=8)
+    name_points(axes, stages[stages["network"] == stages["network"].iloc[0]][["intensity", "gmacs"]])
+    return axes
+
+
 def name_points(axes: Axes, points: pd.DataFrame, areas: pd.Series | float = 30, lines: Sequence[np.ndarray] = ()) -> None:
     """The name (index) of each point (x, y), in the frame, as near to it as touches no point, no line and no name before it; a thin line leads to one further away.
 

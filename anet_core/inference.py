@@ -14,9 +14,10 @@ import openvino as ov
 import torch
 from torch import nn
 
-from anet_core import deployment, records, subject, weights
+from anet_core import deployment, subject, weights
 from anet_core.network import MULTIPLE
 from anet_core.prediction import THRESHOLD, logit, normalise, require_pictures
+from anet_core.rewrites import optimise
 from anet_core.tiling import OVERLAP, require_tiles, tiled
 from anet_core.timing import cores
 from data_prep.own import TILE
@@ -112,7 +113,7 @@ def load(name: str | Path, rewritten: bool = True) -> nn.Module:
     if path.suffix == ".xml":
         raise ValueError(f"{path} is an exported file, which anet predict, test and bench take; give the weights that it was made from.")
     network = weights.load(path)
-    return deployment.optimise(network) if rewritten else network
+    return optimise(network) if rewritten else network
 
 
 def size(name: str | Path) -> tuple[int, int]:
@@ -151,15 +152,15 @@ def weights_file(name: str | Path) -> Path:
         return Path(name)
     if str(name).endswith(".onnx"):
         raise ValueError(f"{name} is for another runtime; give a .safetensors file, or an .xml that anet export wrote.")
-    folder = records.RESULTS / "weights"
     dataset, _, model = str(name).partition(":")
-    path = folder / f"{records.run_name(model or 'A-Net', dataset, 'tuned')}.safetensors"
+    path = weights.tuned(dataset, model or "A-Net")
     if not path.is_file():
         ending = path.name.rsplit("--", 3)[1:]
-        files = (file.name.rsplit("--", 4) for file in folder.glob("*.safetensors"))
+        kept = sorted(path.parent.glob("*.safetensors"))
+        files = (file.name.rsplit("--", 4) for file in kept)
         known = ", ".join(sorted(weights.short_name(*parts[:2]) for parts in files if parts[2:] == ending)) or "none"
         asked = f"{dataset}--{(model or 'A-Net').replace(':', '-')}--"
-        if others := [file for file in sorted(folder.glob("*.safetensors")) if file.name.startswith(asked)]:
+        if others := [file for file in kept if file.name.startswith(asked)]:
             raise FileNotFoundError(f"{str(name)!r} means a run by the protocol tuned, on split 0 with seed 0, of which there are no weights; give {others[0]}.")
         raise FileNotFoundError(f"there are no weights for {str(name)!r}; known: {known}; or give the path of a .safetensors file, or of an .xml that anet export wrote.")
     return path

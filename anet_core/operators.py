@@ -9,10 +9,11 @@ import numpy as np
 import openvino as ov
 import pandas as pd
 
-from anet_core.deployment import CONVOLUTIONS, compile_for_cpu, place
+from anet_core.deployment import compile_for_cpu, place, request
 from anet_core.rewrites import LANES
 from anet_core.timing import BURST
 
+CONVOLUTIONS = ("Convolution", "GroupConvolution", "ConvolutionBackpropData")
 # The modules of A-Net at one resolution in a row, in the order of execution: "up" is the right leg of Fig. 3.
 STAGES = {
     "S1": r"detail_extraction\.[0-2]", "S2": r"detail_extraction\.[3-5]", "S3": r"semantic_extraction\.[0-2]",
@@ -62,18 +63,13 @@ def times(compiled: dict[Hashable, ov.CompiledModel], image: np.ndarray, repetit
 
     OpenVINO counts whole microseconds, and calls what takes less than one not run: that is 0 here.
     """
-    requests = {name: model.create_infer_request() for name, model in compiled.items()}
-    rows = {name: [] for name in compiled}
-    for request in requests.values():
-        request.set_input_tensor(ov.Tensor(image, shared_memory=True))
+    requests, rows = {name: request(model, image) for name, model in compiled.items()}, {name: [] for name in compiled}
     for begin in range(0, repetitions, BURST):
-        for name, request in requests.items():
-            request.infer()  # brings back into the caches what the others drove out
+        for name, one in requests.items():
+            one.infer()  # brings back into the caches what the others drove out
             for _ in range(min(BURST, repetitions - begin)):
-                request.infer()
-                rows[name].append({
-                    operator.node_name: operator.real_time / timedelta(microseconds=1) for operator in request.get_profiling_info()
-                })
+                one.infer()
+                rows[name].append({operator.node_name: operator.real_time / timedelta(microseconds=1) for operator in one.get_profiling_info()})
     return {name: pd.DataFrame(of_one) for name, of_one in rows.items()}
 
 

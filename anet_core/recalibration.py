@@ -12,33 +12,33 @@ import sys
 from copy import deepcopy
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from anet_core import records, weights
 from anet_core.dataset import load
 from anet_core.prediction import normalise
-from anet_core.training import evaluate
+from anet_core.training import evaluate, to_tensors
 from data_prep import locate
 
 
-def recalibrated(network: nn.Module, images: np.ndarray) -> nn.Module:
+def recalibrated(network: nn.Module, images: Tensor) -> nn.Module:
     """A copy of a network whose norms have the mean and the variance of what all the images together give them, without dropout.
 
     Args:
-        images: uint8 (N, H, W, 3), H and W multiples of 32; all are computed at once, so that each norm sees what it will when the others are told anew.
+        images: uint8 (N, 3, H, W), as ``training.to_tensors`` gives them; all are computed at once, so that each norm sees what it will when the
+            others are told anew.
     """
     network = deepcopy(network).eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.train().momentum = 1.0  # the running means become those of this one batch
     with torch.inference_mode():
-        network(normalise(torch.from_numpy(images).permute(0, 3, 1, 2)))
+        network(normalise(images))
     return network.eval()
 
 
-def tested_again(name: str, results: Path = records.RESULTS) -> dict:
+def tested_again(name: str, results: Path) -> dict:
     """The record of a run whose weights are at hand, with the test of its network ``recalibrated`` on the images that it was trained on.
 
     Raises:
@@ -50,7 +50,7 @@ def tested_again(name: str, results: Path = records.RESULTS) -> dict:
     record = records.read(path)
     network, folder = weights.load(results / "weights" / f"{name}.safetensors"), locate(record["dataset"])
     train, test = (load(folder, part, record["split_seed"]) for part in ("train", "test"))
-    return record | evaluate(recalibrated(network, train.images), test)
+    return record | evaluate(recalibrated(network, to_tensors(train)[0]), test)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ import openvino.opset13 as opset
 import pandas as pd
 import torch
 
-from anet_core.deployment import compile_for_cpu, native_precisions
+from anet_core.deployment import compile_for_cpu, native_precisions, request
 from anet_core.operators import STAGES, times
 from anet_core.timing import timed
 
@@ -71,9 +71,8 @@ def copying(size: int, threads: int, repetitions: int) -> np.ndarray:
 
 def starting(threads: int, repetitions: int) -> np.ndarray:
     """Microseconds of an operator with next to nothing to do, one of those of ``chain``."""
-    request = compile_for_cpu(chain(), "f32", threads).create_infer_request()
-    request.set_input_tensor(ov.Tensor(np.ones((1, 16, 8, 8), np.float32)))
-    return 1e6 * seconds(request.infer, repetitions) / CHAIN
+    run = request(compile_for_cpu(chain(), "f32", threads), np.ones((1, 16, 8, 8), np.float32)).infer
+    return 1e6 * seconds(run, repetitions) / CHAIN
 
 
 def chain() -> ov.Model:
@@ -118,31 +117,3 @@ def bounds(operators: pd.DataFrame, limits: pd.Series, precision: str) -> pd.Dat
         lanes=100 * stages["macs"] / stages["lane_macs"], share=100 * stages["allowed"] / stages["microseconds"],
         bound=stages[list(PARTS)].idxmax(axis=1),
     ).drop(columns=["allowed", "lane_macs"])
-
-
-def plot(stages: pd.DataFrame, limits: pd.Series, precision: str):
-    """Achieved arithmetic of labelled stages (see ``bounds``, with a column ``network``) under the roofs of cache and memory.
-
-    The points of the first network are named; those of the others stand beside them.
-
-    Returns:
-        matplotlib's Axes.
-    """
-    import matplotlib.pyplot as plt  # here, because what measures draws nothing
-    import seaborn as sns
-
-    from anet_core.figures import name_points
-
-    _, axes = plt.subplots(figsize=(7, 5))
-    intensity = np.geomspace(stages["intensity"].min() / 2, 2 * limits[precision] / limits["memory"], 100)
-    for name, line in (("cache", "-"), ("memory", "--")):
-        axes.plot(intensity, np.minimum(limits[precision], limits[name] * intensity), line, color="black", label=f"allowed by {name}")
-    sns.scatterplot(stages, x="intensity", y="gmacs", hue="network", style="network", s=60, ax=axes)
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.set(xlabel="MACs a byte moved", ylabel=f"GMAC/s, {precision}")
-    axes.legend(fontsize=8)
-    name_points(axes, stages[stages["network"] == stages["network"].iloc[0]][["intensity", "gmacs"]])
-    return axes

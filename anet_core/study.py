@@ -10,14 +10,18 @@ training to the last number of iterations is tested on the way at each. Each tes
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+
+import numpy as np
 
 from anet_core.loss import REDUCTIONS
 from anet_core.protocol import PRINTED, Protocol
 from anet_core.records import RESULTS, run_name
 from anet_core.run import claim, run
+from anet_core.statistics import bootstrap_iou_pooled
 from anet_core.training import TimeUp
 from data_prep import locate
 
@@ -33,10 +37,9 @@ def setting(rate: float, reduction: str, iterations: int) -> Protocol:
 
 
 def train_and_test(
-    rate: float, reduction: str, dataset: str = DATASET, iterations: tuple[int, ...] = ITERATIONS, *,
-    results: Path = RESULTS / "study", deadline: float | None = None,
+    rate: float, reduction: str, dataset: str, iterations: Sequence[int], results: Path, deadline: float | None
 ) -> None:
-    """Train A-Net to the last of the iterations, testing and recording it at each; what is recorded is not run again.
+    """Train A-Net to the last of the iterations, ascending, testing and recording it at each; what is recorded is not run again.
 
     Raises:
         TimeUp: the deadline, a moment of ``time.monotonic``, has come; the next call goes on from the checkpoint.
@@ -66,8 +69,6 @@ def table(runs: list[dict]) -> "pd.DataFrame":
         columns IoU, low and high; indexed by reduction, rate and iterations.
     """
     import pandas as pd
-
-    from anet_core.statistics import bootstrap_iou_pooled
 
     found = {
         (run["loss_reduction"], run["learning_rate"], run["iterations"]): (run["iou_pooled"], *bootstrap_iou_pooled(run)) for run in runs
@@ -102,8 +103,6 @@ def reached(iou: "pd.Series", value: float) -> float | None:
 
     None where it does not; the first of the index where it does so there, as it may have before.
     """
-    import numpy as np
-
     iou = iou.dropna().sort_index()
     above = np.flatnonzero(iou >= value)
     if not above.size:
@@ -119,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m anet_core.study", description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=float, nargs="+", default=RATES, help="learning rates; all of the study if not given")
     parser.add_argument("--reduction", nargs="+", default=REDUCTIONS, choices=REDUCTIONS, help="of the loss; both if not given")
-    parser.add_argument("--iterations", type=int, nargs="+", default=ITERATIONS, help="where it is tested, ascending")
+    parser.add_argument("--iterations", type=int, nargs="+", default=ITERATIONS, help="where it is tested")
     parser.add_argument("--dataset", default=DATASET, help="a known name or a folder")
     parser.add_argument("--minutes", type=float, help="stop cleanly after this time")
     parser.add_argument("--results", type=Path, default=RESULTS / "study")
@@ -127,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
     deadline = time.monotonic() + 60 * options.minutes if options.minutes is not None else None
     try:
         for reduction, rate in product(options.reduction, options.rate):
-            train_and_test(rate, reduction, options.dataset, tuple(options.iterations), results=options.results, deadline=deadline)
+            train_and_test(rate, reduction, options.dataset, sorted(options.iterations), options.results, deadline)
     except TimeUp:
         print("\nout of time; the checkpoint is written")
     except (ValueError, OSError) as error:

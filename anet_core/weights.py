@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from anet_core.records import RESULTS, run_name
 from anet_core.registry import build, names
 from anet_core.whole import whole
 
@@ -36,8 +37,13 @@ def in_order(data: bytes) -> bytes:
     return data[:8] + json.dumps(header, separators=(",", ":")).encode().ljust(end - 8) + data[end:]
 
 
+def tuned(dataset: str, model: str = "A-Net") -> Path:
+    """Where the weights of a network lie that was trained by the protocol ``tuned``, on split 0 with seed 0, if they are kept."""
+    return RESULTS / "weights" / f"{run_name(model, dataset, 'tuned')}.safetensors"
+
+
 def short_name(dataset: str, model: str) -> str:
-    """What ``anet --weights`` calls a network as it was trained by the protocol ``tuned``, on split 0 with seed 0; see ``inference.weights_file``."""
+    """What ``anet --weights`` calls the network that ``tuned`` means; see ``inference.weights_file``."""
     return dataset if model == "A-Net" else f"{dataset}:{model}"
 
 

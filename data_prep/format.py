@@ -163,6 +163,11 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
     if len(names := Counter(row["id"] for row in rows)) < len(rows):
         raise ValueError(f"{path} lists {names.most_common(1)[0][0]!r} more than once; {again}")
     require_split(rows, path)
+    for row in rows:
+        try:
+            float(row["defect_fraction"]), int(row["width"]), int(row["height"])
+        except ValueError as error:
+            raise ValueError(f"{path} has for {row['id']!r} what is no number ({error}); {again}") from None
     return rows
 
 
@@ -197,15 +202,13 @@ def split(rows: list[dict], test: int, seed: int) -> list[dict]:
         [group for group in order if any(float(rows[i]["defect_fraction"]) for i in group) == wanted] for wanted in (True, False)
     )
     share, every = test - round(test * sum(map(len, sound)) / len(rows)), sum(map(len, defective))
-    if len(defective) > 1 and share in (0, every) and 0 < test < len(rows):  # one side would have no defect
-        ours, others = reach(defective)[0], reach(sound)[0]
-        possible = [n for n in range(1, min(every, test + 1)) if ours >> n & 1 and others >> (test - n) & 1]
-        if not possible:
-            raise ValueError(
-                f"no groups of pictures of the same surface make up {test} test images with a defect on both sides of the split; "
-                "ask for another number."
-            )
-        share = min(possible, key=lambda n: abs(n - share))
+    ours, others = reach(defective)[0], reach(sound)[0]
+    both = len(defective) > 1 and 0 < test < len(rows)
+    possible = [n for n in range(test + 1) if ours >> n & 1 and others >> (test - n) & 1 and (0 < n < every or not both)]
+    if not possible:
+        sides = " with a defect on both sides of the split" * both
+        raise ValueError(f"no groups of pictures of the same surface make up {test} test images{sides}; ask for another number.")
+    share = min(possible, key=lambda n: abs(n - share))
     tested = {i for group in fill(defective, share) + fill(sound, test - share) for i in group}
     return [row | {"split": "test" if i in tested else "train"} for i, row in enumerate(rows)]
 
@@ -230,11 +233,8 @@ def reach(groups: list[list[int]]) -> list[int]:
 
 
 def fill(groups: list[list[int]], count: int) -> list[list[int]]:
-    """The first groups in order, as many as fit, that together have just ``count`` members; ValueError if none do."""
-    rest = reach(groups)
-    if not rest[0] >> count & 1:
-        raise ValueError(f"no groups of pictures of the same surface make up {count} test images; ask for another number.")
-    chosen = []
+    """The first groups in order, as many as fit, that together have just ``count`` members, which some do."""
+    rest, chosen = reach(groups), []
     for k, group in enumerate(groups):
         if len(group) <= count and rest[k + 1] >> (count - len(group)) & 1:
             chosen.append(group)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from anet_core import cards, records
+from anet_core import cards, records, weights
 from anet_core.statistics import bootstrap_iou_pooled
 from data_prep.format import sha256
 from data_prep.sources import SOURCES
@@ -10,7 +10,7 @@ from data_prep.sources import SOURCES
 from conftest import ROOT
 
 WEIGHTS = sorted(path for path in (ROOT / "results" / "weights").glob("*.safetensors") if "--quick--" not in path.name)
-STEEL = records.RESULTS / "weights" / f"{records.run_name('A-Net', 'neu-inclusion', 'tuned')}.safetensors"
+STEEL = weights.tuned("neu-inclusion")
 
 
 def of(weights):

@@ -390,6 +390,14 @@ def test_a_set_is_tested_with_its_own_network_or_one_that_is_named(tmp_path, cap
     assert capsys.readouterr().err.startswith("there are no weights for 'squares'; known: ")
 
 
+def test_a_network_is_not_tested_on_a_split_that_it_was_not_trained_on(tmp_path, capsys):
+    folder = draw(tmp_path / "neu-patches")
+    assert main(["test", "--dataset", str(folder), "--split-seed", "1"]) == 1
+    said = capsys.readouterr().err
+    assert "was trained on split0 of neu-patches, and so on pictures that split1 tests on" in said and said.count("\n") == 1
+    assert main(["test", "--dataset", str(folder), "--weights", "neu-inclusion", "--split-seed", "1", "--threads", "1"]) == 0
+
+
 def test_the_python_interface_gives_what_predict_gives(steel, network, segmenter):
     image = np.repeat(steel[:60, :50, None], 3, axis=2)
     mask, expected = segmenter(image), predict(network, image)

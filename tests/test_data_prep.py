@@ -98,13 +98,15 @@ def test_pictures_without_a_defect_are_tested_in_their_share():
 
 
 def test_groups_that_cannot_make_up_the_number_are_refused():
-    with pytest.raises(ValueError, match="make up 5 test images; ask for another"):
+    with pytest.raises(ValueError, match="make up 5 test images with a defect on both sides of the split; ask for another"):
         format.split(rows_of(3, 3, 3), 5, 0)
+    with pytest.raises(ValueError, match="make up 1 test images; ask for another"):
+        format.split(rows_of(3), 1, 0)
     with pytest.raises(ValueError, match="make up 4 test images with a defect on both sides"):
         format.split(rows_of(6, 6) + rows_of(*[4] * 30, defect=0), 4, 0)
 
 
-@pytest.mark.parametrize("sizes, sound, test", [((1, 1), [1] * 58, 10), ((1, 1), [1] * 58, 50), ((2, 3), [2] * 90, 8), ((6, 6), [6] * 28, 6)])
+@pytest.mark.parametrize("sizes, sound, test", [((2,) * 5, (1, 1), 4), ((1, 1), [1] * 58, 10), ((1, 1), [1] * 58, 50), ((2, 3), [2] * 90, 8), ((6, 6), [6] * 28, 6)])
 def test_both_sides_get_a_defect_where_two_groups_have_one(sizes, sound, test):
     rows = rows_of(*sizes) + rows_of(*sound, defect=0)
     for seed in range(5):
@@ -223,6 +225,7 @@ FAULTS = {
     "an open quote": (lambda folder: rewrite(folder, "square 1,", '"square 1,'), "manifest.csv is damaged ("),
     "UTF-16": (lambda folder: (folder / "manifest.csv").write_text(",".join(format.COLUMNS), encoding="utf-16"), "manifest.csv is damaged ("),
     "a short line": (lambda folder: rewrite(folder, ",64,64,", ",64,"), "has a line for 'square 0' that has not 8 values"),
+    "no number": (lambda folder: rewrite(folder, ",64,64,", ",64,64 px,"), "has for 'square 0' what is no number (invalid literal for int"),
     "a line twice": (lambda folder: rewrite(folder, "square 1,", "square 0,"), "lists 'square 0' more than once"),
     "another split": (lambda folder: rewrite(folder, ",train,", ",val,"), "has the split 'val' for square 0; write \"train\" or \"test\" there"),
 }

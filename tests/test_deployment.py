@@ -1,6 +1,7 @@
 import re
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -127,9 +128,9 @@ def test_recorded_times_are_read_and_missing_ones_named(tmp_path, monkeypatch):
 
 def test_the_fastest_precision_is_that_of_the_shortest_times(exported, image, monkeypatch):
     for fast in deployment.native_precisions():
-        monkeypatch.setattr(deployment, "runner", lambda compiled, _: partial(
+        monkeypatch.setattr(deployment, "request", lambda compiled, _: SimpleNamespace(infer=partial(
             time.sleep, 0.001 if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == fast else 0.01
-        ))
+        )))
         assert deployment.fastest(exported, 1, image) == fast
 
 

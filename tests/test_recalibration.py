@@ -1,11 +1,11 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from anet_core import build, predict, recalibration, records
+from anet_core.dataset import load
 from anet_core.protocol import QUICK
 from anet_core.recalibration import recalibrated
 from anet_core.run import run
@@ -13,7 +13,7 @@ from anet_core.run import run
 
 @pytest.fixture
 def images():
-    return np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
+    return torch.randint(256, (6, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def norms(network):
@@ -40,7 +40,7 @@ def test_the_first_norms_are_told_what_they_see_in_a_test(images):
     network, seen = recalibrated(build("ENet"), images), []
     for norm in norms(network):
         norm.register_forward_hook(lambda norm, x, _: seen.append((norm, x[0].mean((0, 2, 3)), x[0].var((0, 2, 3)))))
-    predict(network, images)
+    predict(network, images.permute(0, 2, 3, 1).numpy())
     for i, (norm, mean, variance) in enumerate(seen[:10]):
         torch.testing.assert_close(mean / norm.running_var.sqrt(), norm.running_mean / norm.running_var.sqrt(), rtol=0, atol=0.05 if i else 1e-4)
         torch.testing.assert_close(variance, norm.running_var, rtol=0.05 if i else 1e-4, atol=0)
@@ -57,3 +57,12 @@ def test_a_run_is_tested_again_under_its_name(squares, tmp_path, monkeypatch, ca
     capsys.readouterr()
     assert recalibration.main(["no-run", "--results", str(tmp_path)]) == 1
     assert "no-run" in (said := capsys.readouterr().err) and said.count("\n") == 1
+
+
+def test_pictures_whose_sides_are_no_multiples_of_32_are_padded_as_in_training(squares, tmp_path, monkeypatch):
+    samples = load(squares, "train")
+    odd = replace(samples, images=samples.images[:, :40, :50], masks=samples.masks[:, :40, :50])
+    monkeypatch.setattr(recalibration, "load", lambda *_: odd)
+    monkeypatch.setattr(recalibration, "locate", lambda name: squares)
+    record = run("A-Net", squares, replace(QUICK, iterations=1, batch_size=4), results=tmp_path, progress=False)
+    assert recalibration.tested_again(records.name_of(record), tmp_path)["iou_images"].keys() == set(odd.ids)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from anet_core import build, deployment, predict, records, weights
+from anet_core import build, deployment, operators, predict, weights
 from anet_core.blocks import KINDS
 from anet_core.dataset import Samples
 from anet_core.registry import ABLATION, EXTENSIONS
@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from deployment import part_of, steps  # noqa: E402
 
 STEEL = Path(os.environ.get("ANET_DATA", "")) / neu.SOURCE
-TRAINED = records.RESULTS / "weights" / f"{records.run_name('A-Net', 'neu-inclusion', 'tuned')}.safetensors"
+TRAINED = weights.tuned("neu-inclusion")
 
 
 def as_if_trained(name):
@@ -155,7 +155,7 @@ def test_all_is_quantised_but_for_what_stays_floating():
     exported, start = deployment.to_openvino(network, 64), deployment.start(network)
     images = np.random.default_rng(0).uniform(-1, 1, (4, 3, 64, 64)).astype(np.float32)
     quantised = deployment.quantise(exported, images, start)
-    convolutions = [operator for operator in quantised.get_ops() if operator.get_type_name() in deployment.CONVOLUTIONS]
+    convolutions = [operator for operator in quantised.get_ops() if operator.get_type_name() in operators.CONVOLUTIONS]
     floating = [operator for operator in convolutions if part_of(deployment.place(operator)) in start]
     assert {part_of(deployment.place(operator)) for operator in floating} == set(start)
     assert [eight_bits(operator) for operator in convolutions] == [operator not in floating for operator in convolutions]

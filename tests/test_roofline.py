@@ -6,7 +6,7 @@ import pytest
 import torch
 from openvino import opset13
 
-from anet_core import complexity, dataflow, deployment, measurements, operators, roofline
+from anet_core import complexity, dataflow, deployment, figures, measurements, operators, roofline
 from anet_core.rewrites import REWRITES
 from conftest import ROOT
 from test_rewrites import as_if_trained, export
@@ -134,7 +134,7 @@ def test_bounds_of_a_stage():
     assert stages.loc["head", "bound"] == "rest" and stages.loc["head", "share"] == 1
     without = roofline.bounds(rows, limits.drop("start"), "f32")  # as on a machine where it was not measured
     assert without.loc["S1", list(roofline.PARTS)].tolist() == [8, 7, 0, 20 - 8 - 6]
-    axes = roofline.plot(stages.assign(network="plain"), limits, "f32")
+    axes = figures.roofline(stages.assign(network="plain"), limits, "f32")
     x, y = axes.lines[0].get_data()
     assert np.allclose(y, np.minimum(2, x))
 

@@ -25,7 +25,7 @@ def test_the_printed_setting_is_one_of_the_study():
 
 def test_a_longer_run_goes_on_from_a_shorter_one_to_the_same_losses_and_pixels(squares, tmp_path, short_runs):
     on_the_way, alone = tmp_path / "on the way", tmp_path / "alone"
-    assert call(squares, on_the_way, "--iterations", "5", "6", "7") == 0
+    assert call(squares, on_the_way, "--iterations", "6", "5", "7") == 0
     assert call(squares, alone, "--iterations", "7") == 0
     name = f"{records.run_name('A-Net', 'squares', 'rate0.01-batch-7')}.json"
     ours, theirs = (records.read(folder / "runs" / name) for folder in (on_the_way, alone))

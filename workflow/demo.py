@@ -28,7 +28,7 @@ from anet_core.whole import whole
 from data_prep import format, synthetic
 
 BUILT = Path(__file__).resolve().parents[1] / "book" / "extra" / "demo" / "built"
-WEIGHTS = records.RESULTS / "weights" / f"{records.run_name('A-Net', 'neu-inclusion', 'tuned')}.safetensors"
+WEIGHTS = weights.tuned("neu-inclusion")
 PACKAGE = "onnxruntime-web@1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # npm view
 MEMBERS = {"module": "package/dist/ort.wasm.bundle.min.mjs", "wasm": "package/dist/ort-wasm-simd-threaded.wasm"}

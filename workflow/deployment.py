@@ -25,10 +25,10 @@ from anet_core.grid import LIGHT, NEU
 from anet_core.inference import to_input
 from anet_core.metrics import confusion, iou_pooled
 from anet_core.prediction import HALF
-from anet_core.rewrites import REWRITES
+from anet_core.rewrites import REWRITES, optimise
 from anet_core.run import hold_back
 from data_prep import locate, synthetic
-from fig7 import REWRITABLE, REWRITTEN, SIZE, trained, weights_of
+from fig7 import REWRITABLE, REWRITTEN, SIZE, trained
 
 THREADS = sorted({1, timing.cores()})
 BATCH = 100  # pictures that a round of the throughput sends through
@@ -42,7 +42,7 @@ def peaks(iterations: int) -> pd.DataFrame:
 def profiles(iterations: int) -> pd.DataFrame:
     """Every operator of A-Net and of its rewritten form, in each floating precision, on all threads."""
     network = trained("neu-inclusion")
-    exported = {name: export(model) for name, model in (("plain", network), ("rewritten", deployment.optimise(network)))}
+    exported = {name: export(model) for name, model in (("plain", network), ("rewritten", optimise(network)))}
     table = operators.profile(exported, deployment.native_precisions(), max(THREADS), picture(), iterations)
     return table.assign(threads=max(THREADS))
 
@@ -50,7 +50,7 @@ def profiles(iterations: int) -> pd.DataFrame:
 def rewrites(iterations: int) -> pd.DataFrame:
     """Latency of A-Net with one rewrite more each, of the other rewritten ones, and of ENet, which takes as long untrained."""
     image = picture()
-    others = {name + REWRITTEN: deployment.optimise(trained("neu-inclusion", name)) for name in REWRITABLE if name != "A-Net"}
+    others = {name + REWRITTEN: optimise(trained("neu-inclusion", name)) for name in REWRITABLE if name != "A-Net"}
     others["ENet"] = build("ENet").eval()
     networks = dict(steps(trained("neu-inclusion"))) | others
     exported = {name: export(network) for name, network in networks.items()}
@@ -86,9 +86,9 @@ def precisions(iterations: int) -> pd.DataFrame:
         image = test.images[:1].copy()
         requests = {("A-Net", "f32"): request(export(trained(dataset)), "f32", max(THREADS), image)}
         for name in (*REWRITABLE, *LIGHT):
-            if not weights_of(dataset, name).is_file():
+            if not weights.tuned(dataset, name).is_file():
                 continue
-            network = deployment.optimise(trained(dataset, name))
+            network = optimise(trained(dataset, name))
             exported = deployment.to_openvino(network, SIZE)
             variants = {precision: (deployment.from_picture(exported), precision) for precision in deployment.native_precisions()}
             start = deployment.start(network)
@@ -114,7 +114,7 @@ def parts(iterations: int) -> pd.DataFrame:
     calibration, held, _ = samples(dataset, iterations)
     image, tables = held.images[:1].copy(), []
     for name in ("A-Net", "QuarterNet", "ENet"):
-        network = deployment.optimise(trained(dataset, name))
+        network = optimise(trained(dataset, name))
         exported = deployment.to_openvino(network, SIZE)
         floating = {"everything": (), "everything but the start": deployment.start(network)}
         if name == "A-Net":
@@ -140,8 +140,8 @@ def throughput(iterations: int) -> pd.DataFrame:
     network, image = trained("neu-inclusion"), picture()
     quarter, functions = "QuarterNet", {}
     models = {
-        "plain": network, "rewritten": deployment.optimise(network),
-        quarter + REWRITTEN: deployment.optimise(trained("neu-inclusion", quarter)),
+        "plain": network, "rewritten": optimise(network),
+        quarter + REWRITTEN: optimise(trained("neu-inclusion", quarter)),
     }
     for name, model in models.items():
         exported = export(model)
@@ -167,7 +167,7 @@ def send(queue: ov.AsyncInferQueue, image: np.ndarray) -> None:
 def scaling(iterations: int) -> pd.DataFrame:
     """Latency from a picture in memory, uint8, to its logits, by what scales its values: torch, NumPy or the model; on all threads."""
     network, image, functions = trained("neu-inclusion"), picture(), {}
-    for name, model in (("plain", network), ("rewritten", deployment.optimise(network))):
+    for name, model in (("plain", network), ("rewritten", optimise(network))):
         exported = deployment.to_openvino(model, SIZE)
         for precision in deployment.native_precisions():
             scaled, whole = (
@@ -205,10 +205,8 @@ def spread(count: int, most: int) -> np.ndarray:
 
 
 def request(model: ov.Model, precision: str, threads: int, image: np.ndarray) -> ov.InferRequest:
-    """What runs a model on the image, which is not copied: what is written into it is what the next run sees."""
-    made = deployment.compile_for_cpu(model, precision, threads).create_infer_request()
-    made.set_input_tensor(ov.Tensor(image, shared_memory=True))
-    return made
+    """See ``deployment.request``."""
+    return deployment.request(deployment.compile_for_cpu(model, precision, threads), image)
 
 
 def logits(request: ov.InferRequest) -> np.ndarray:

@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from anet_core import build, deployment, records, timing, weights
+from anet_core import build, deployment, timing, weights
 from anet_core.inference import to_input
 from anet_core.paper import table
 from anet_core.timing import BURST
@@ -40,17 +40,12 @@ def networks() -> dict[str, nn.Module]:
     torch.manual_seed(0)
     models = {name: build(name).eval() for name in table("fig7_cpu_fps")["method"] if name != "A-Net"}
     models["A-Net"] = trained("neu-inclusion")
-    return models | {name + REWRITTEN: deployment.optimise(trained("neu-inclusion", name)) for name in REWRITABLE}
+    return models | {name + REWRITTEN: optimise(trained("neu-inclusion", name)) for name in REWRITABLE}
 
 
 def trained(dataset: str, model: str = "A-Net") -> nn.Module:
     """A network as it was trained on a data set."""
-    return weights.load(weights_of(dataset, model))
-
-
-def weights_of(dataset: str, model: str) -> Path:
-    """Where they lie, if the network was trained on the data set and is small enough to be kept."""
-    return records.RESULTS / "weights" / f"{records.run_name(model, dataset, 'tuned')}.safetensors"
+    return weights.load(weights.tuned(dataset, model))
 
 
 def pictures(count: int) -> np.ndarray:
@@ -77,7 +72,7 @@ def exports(models: dict[str, nn.Module], images: np.ndarray) -> dict[tuple[str,
 def openvino_functions(exported: dict[tuple, tuple], threads: int, image: np.ndarray) -> dict[tuple, Callable]:
     """What runs each model once on the image."""
     return {
-        ("OpenVINO", name, precision, threads): deployment.runner(deployment.compile_for_cpu(model, floating, threads), image)
+        ("OpenVINO", name, precision, threads): deployment.request(deployment.compile_for_cpu(model, floating, threads), image).infer
         for (name, precision), (model, floating) in exported.items()
     }
 

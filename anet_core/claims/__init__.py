@@ -14,9 +14,9 @@ from anet_core import records
 from anet_core.claims import comparisons, sentences
 from anet_core.claims.comparisons import CONTRADICTS, VERDICTS, Finding
 from anet_core.claims.evidence import Evidence
-from anet_core.paper.cells import SETS, Claim, cell_id, cells, text_claims
+from anet_core.paper.cells import SETS, Claim, cells, text_claims
 
-__all__ = ["VERDICTS", "cell_id", "ledger"]
+__all__ = ["VERDICTS", "ledger"]
 CHECKS = comparisons.CHECKS | sentences.CHECKS
 PAGES = {  # by the first word of a check, or by its quantity or module
     "fps": "timing", "parameters": "complexity_audit", "macs": "complexity_audit", "kparams": "blocks", "mflops": "blocks",
