@@ -11,33 +11,25 @@ and a lock ends with its process, however it ends.
 """
 
 import argparse
-import shutil
 import sys
-import tarfile
-import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
 from fnmatch import fnmatch
-from functools import cache
 from pathlib import Path
-from statistics import median
 
 import torch
 
 from anet_core import records
-from anet_core.complexity import true_macs
-from anet_core.dataset import manifest_sha256
+from anet_core.effort import seconds_needed
+from anet_core.exchange import export_records, import_records
+from anet_core.faults import changed, fault
 from anet_core.grid import GRID, Cell
-from anet_core.protocol import PROTOCOLS, protocol
-from anet_core.registry import build, names
-from anet_core.run import claim, processor, run
-from anet_core.subject import side
+from anet_core.protocol import protocol
+from anet_core.run import claim, run
 from anet_core.training import TimeUp, read_checkpoint
-from anet_core.whole import whole
 from data_prep import locate
-from data_prep.archives import unpack
-from data_prep.format import read_manifest, sha256
+from data_prep.command_line import exit_code
 
 
 def selected(pattern: str | None) -> list[Cell]:
@@ -46,11 +38,6 @@ def selected(pattern: str | None) -> list[Cell]:
     if not cells:
         raise ValueError(f"no cell of the grid matches {pattern!r}; a name looks like {GRID[0].name!r}.")
     return cells
-
-
-def record_path(cell: Cell, results: Path) -> Path:
-    """Where the record of a cell is or will be."""
-    return results / "runs" / f"{cell.name}.json"
 
 
 def lacking_data(cells: list[Cell]) -> dict[str, str]:
@@ -67,7 +54,7 @@ def lacking_data(cells: list[Cell]) -> dict[str, str]:
 
 def state(cell: Cell, results: Path) -> str:
     """"done", "running" or "missing"; else what is wrong with the record, in one sentence."""
-    path = record_path(cell, results)
+    path = cell.record(results)
     if path.exists():
         return fault(path) or "done"
     if not (results / "checkpoints" / f"{cell.name}.claim").exists():
@@ -86,96 +73,6 @@ def stopped(cell: Cell, results: Path) -> str | None:
     except ValueError as error:
         return f"faulty   {error}"
     return f"stopped  {cell.name} at iteration {len(state['losses'])} of {state['identity']['protocol']['iterations']}; run resumes it"
-
-
-def fault(path: Path) -> str | None:
-    """What is wrong with a record: damaged, under another name, or made from data or by settings that have changed since."""
-    try:
-        record = records.read(path)
-    except (ValueError, OSError) as error:
-        return str(error)
-    name = records.name_of(record)
-    if name != path.stem:
-        return f"{path} holds the run {name}; rename or delete it."
-    if record["model"] not in names():
-        return f"{path} is of an unknown network, {record['model']!r}; delete it."
-    if not len(record["losses"]) == record["iterations"] > 0:
-        return f"{path} holds {len(record['losses'])} losses of {record['iterations']} iterations; delete it and run that cell again."
-    if record["protocol"] in PROTOCOLS:
-        values = protocol(record["protocol"]).for_dataset(record["dataset"]).values()
-        if other := [key for key, value in values.items() if record[key] != value]:
-            return f"{path} was made with the {other[0]} {record[other[0]]}, but {record['protocol']} has {values[other[0]]}; delete it and run that cell again."
-    try:
-        folder = locate(record["dataset"])
-    except (ValueError, OSError):
-        return None  # its data is not here to compare with
-    try:
-        same = record["manifest_sha256"] == manifest_sha256(folder)
-    except (ValueError, OSError) as error:
-        return f"{path} cannot be compared with its data: {error}"
-    return None if same else f"{path} was made from other data than {folder} holds now; delete it or restore the data."
-
-
-def changed(folder: Path) -> str | None:
-    """The first file of a data set that is not the one its manifest describes, in one sentence."""
-    for row in read_manifest(folder):
-        for kind in ("image", "mask"):
-            path = folder / f"{kind}s" / f"{row['id']}.png"
-            if not path.is_file() or sha256(path) != row[f"{kind}_sha256"]:
-                return f"{path} is not the file that the records on {folder.name} were made from; restore it."
-    return None
-
-
-def seconds_a_pixel(results: Path, device: str) -> dict[str, float]:
-    """Training time of each network for a pixel, by the grid's records made on this processor: their median."""
-    found: dict[str, list[float]] = {}
-    for cell in GRID:
-        path = record_path(cell, results)
-        if not path.exists() or fault(path) or records.diverged(record := records.read(path)):  # one that diverged ended early
-            continue
-        if record["processor"] == processor(device):
-            seen = record["iterations"] * record["batch_size"] * pixels(cell)
-            found.setdefault(cell.model, []).append(record["seconds"] / seen)
-    return {model: median(seconds) for model, seconds in found.items()}
-
-
-def seconds_needed(cells: list[Cell], results: Path, device: str) -> tuple[float, set[str]] | None:
-    """Estimate of the time that cells need on this processor, and the networks whose part in it is a guess.
-
-    A network without a record is guessed from those that have one, in proportion to ``effort``: good to a factor of a
-    few. None without any record made on this processor.
-    """
-    known = seconds_a_pixel(results, device)
-    if not known:
-        return None
-    rate = median(seconds / effort(model) for model, seconds in known.items())
-    total = 0.0
-    for cell in cells:
-        settings = protocol(cell.protocol).for_dataset(cell.dataset)
-        seen = settings.iterations * settings.batch_size * pixels(cell)
-        total += known.get(cell.model, rate * effort(cell.model)) * seen
-    return total, {cell.model for cell in cells} - known.keys()
-
-
-def pixels(cell: Cell) -> int:
-    """Of one of its pictures; a set that is not a published one counts as NEU."""
-    return (side(cell.dataset) or side("neu-inclusion")) ** 2
-
-
-def effort(model: str) -> int:
-    """What the time of a network is taken to be proportional to: true MACs, and what passes by without multiplying.
-
-    The second part is set to nine times A-Net's MACs for every network, by which seven times its MACs take 1.6 times its time; ESNet,
-    which does so many, takes 1.3 to 1.5 times it in eager torch on one thread.
-    """
-    return macs(model) + 9 * macs("A-Net")
-
-
-@cache
-def macs(model: str) -> int:
-    """True MACs of a network on a small picture, for comparing one network with another."""
-    with torch.device("meta"):
-        return true_macs(build(model), 64)
 
 
 def status(cells: list[Cell], results: Path, device: str) -> None:
@@ -222,7 +119,7 @@ def status(cells: list[Cell], results: Path, device: str) -> None:
             print(f"faulty   {path} was cut short while it was written; delete it, it counts for nothing.")
 
 
-def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | None, wait: bool = False) -> int:
+def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | None, wait: bool) -> int:
     """Run the missing cells in order, until done or out of time; those of other workers are left out or waited for.
 
     Returns:
@@ -230,15 +127,15 @@ def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | No
         ends a cell, not the others.
     """
     deadline = time.monotonic() + 60 * minutes if minutes is not None else None
-    absent = lacking_data([cell for cell in cells if not record_path(cell, results).exists()])
+    absent = lacking_data([cell for cell in cells if not cell.record(results).exists()])
     for sentence in absent.values():
         print(f"left out {sentence}", file=sys.stderr)
     failed = len(absent)
     for cell in cells:
         if cell.dataset in absent:
             continue
-        if record_path(cell, results).exists():
-            if wrong := fault(record_path(cell, results)):
+        if cell.record(results).exists():
+            if wrong := fault(cell.record(results)):
                 print(f"faulty   {wrong}", file=sys.stderr)
                 failed += 1
             continue
@@ -262,50 +159,9 @@ def run_cells(cells: list[Cell], results: Path, device: str, minutes: float | No
     return failed
 
 
-def export_records(path: Path, results: Path) -> int:
-    """Write all records and weights to a tar file, whole or not at all; their number of records."""
-    files = sorted((results / "runs").glob("*.json")) + sorted((results / "weights").glob("*.safetensors"))
-    with whole(path) as temporary, tarfile.open(temporary, "w") as archive:
-        for file in files:
-            archive.add(file, f"{file.parent.name}/{file.name}")
-    return sum(file.suffix == ".json" for file in files)
-
-
-def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
-    """Merge the records of a tar file, with their weights, into results.
-
-    A record that exists here is kept. One that ``fault`` objects to is refused.
-
-    Returns:
-        how many were added, and why others were refused.
-
-    Raises:
-        FileNotFoundError: there is no such file. ValueError: not an archive, or one that was cut short; nothing is imported then,
-            see ``archives.unpack``.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file; give an archive that export wrote.")
-    added, refused = 0, []
-    with tempfile.TemporaryDirectory() as temporary:
-        unpacked = Path(temporary) / "all"
-        unpack(path, unpacked)
-        for incoming in sorted(unpacked.glob("runs/*.json")):
-            if wrong := fault(incoming):
-                refused.append(wrong.replace(str(unpacked), str(path)))
-                continue
-            if (results / "runs" / incoming.name).exists():
-                continue
-            weights = unpacked / "weights" / f"{incoming.stem}.safetensors"
-            if weights.exists():
-                (results / "weights").mkdir(parents=True, exist_ok=True)
-                shutil.move(weights, results / "weights" / weights.name)
-            records.write(records.read(incoming), results / "runs" / incoming.name)
-            added += 1
-    return added, refused
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0, or 1 after one sentence on what is wrong, or 130 where it was interrupted."""
+@exit_code
+def main(arguments: list[str] | None = None) -> int | None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m anet_core.campaign", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("status", "next", "run", "export", "import"))
     parser.add_argument("file", type=Path, nargs="?", help="the tar file of export and import")
@@ -319,26 +175,19 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("torch finds no CUDA device here")
     if options.command in ("export", "import") and options.file is None:
         parser.error(f"{options.command} needs a tar file")
-    try:
-        if options.command == "export":
-            print(f"{export_records(options.file, options.results)} records in {options.file}")
-        elif options.command == "import":
-            added, refused = import_records(options.file, options.results)
-            print(f"{added} records added, {len(refused)} refused", *refused, sep="\n")
-        elif options.command == "run":
-            return min(1, run_cells(selected(options.only), options.results, options.device, options.minutes, options.wait))
-        elif options.command == "next":
-            missing = [cell for cell in selected(options.only) if state(cell, options.results) == "missing"]
-            absent = lacking_data(missing)
-            print(next((cell.name for cell in missing if cell.dataset not in absent), "nothing is missing whose data is here"))
-        else:
-            status(selected(options.only), options.results, options.device)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    if options.command == "export":
+        print(f"{export_records(options.file, options.results)} records in {options.file}")
+    elif options.command == "import":
+        added, refused = import_records(options.file, options.results)
+        print(f"{added} records added, {len(refused)} refused", *refused, sep="\n")
+    elif options.command == "run":
+        return min(1, run_cells(selected(options.only), options.results, options.device, options.minutes, options.wait))
+    elif options.command == "next":
+        missing = [cell for cell in selected(options.only) if state(cell, options.results) == "missing"]
+        absent = lacking_data(missing)
+        print(next((cell.name for cell in missing if cell.dataset not in absent), "nothing is missing whose data is here"))
+    else:
+        status(selected(options.only), options.results, options.device)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ import numpy as np
 from anet_core import records, subject
 from anet_core.statistics import bootstrap_iou_pooled, surfaces
 from anet_core.weights import short_name
-from anet_core.whole import whole
 from data_prep import catalogue, neu
 from data_prep.audit import leaked, read_overlaps
+from data_prep.command_line import exit_code
 from data_prep.format import sha256
 from data_prep.sources import SOURCES, Source
+from data_prep.whole import whole
 
 MISSED = 10  # percent of IoU below which a picture's defect was not found
 
@@ -149,16 +150,12 @@ def write(results: Path) -> list[Path]:
     return written
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0, or 1 after one sentence on what is wrong."""
+@exit_code
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m anet_core.cards", description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=records.RESULTS, help="folder of runs/ and weights/")
-    try:
-        print(*write(parser.parse_args(arguments).results), sep="\n")
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    print(*write(parser.parse_args(arguments).results), sep="\n")
 
 
 if __name__ == "__main__":

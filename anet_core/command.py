@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from data_prep.command_line import exit_code
+
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
 CALIBRATION = 100  # pictures that int8 takes its ranges from
 WRITER = "Software", "anet"  # the text in the head of each PNG that predict writes
@@ -29,7 +31,7 @@ def predict(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from anet_core.inference import Segmenter
-    from data_prep.format import SUFFIXES
+    from data_prep.decode import SUFFIXES
 
     segmenter = Segmenter(options.weights, options.precision, options.threads, options.tile, options.overlap, options.threshold)
     require_folder(options.out)
@@ -131,7 +133,8 @@ def pictures_in(source: Path, listed: list[Path] | None = None) -> list[Path]:
     Args:
         listed: what of the folder is looked at; by default all that it holds itself.
     """
-    from data_prep.format import SUFFIXES, natural
+    from data_prep.decode import SUFFIXES
+    from data_prep.format import natural
 
     if not source.is_dir():
         if not source.exists():
@@ -151,7 +154,7 @@ def save(image, path: Path) -> None:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    from anet_core.whole import whole
+    from data_prep.whole import whole
 
     text = PngInfo()
     text.add_text(*WRITER)
@@ -179,7 +182,7 @@ def require_folder(folder: Path) -> None:
         raise OSError(f"{folder} cannot be written to ({error.strerror}); give another --out.") from None
 
 
-def export(options: argparse.Namespace) -> int:
+def export(options: argparse.Namespace) -> None:
     """Write a trained network as a file for another runtime.
 
     A file for OpenVINO holds the network rewritten to run faster there, and takes the picture itself; one for ONNX holds the network as it
@@ -219,7 +222,6 @@ def export(options: argparse.Namespace) -> int:
         "openvino": f'"picture", uint8 (1, {height}, {width}, 3), RGB',
     }
     print(f'{out}: from {taken[options.format]}, to "logits", float32 (1, 1, {height}, {width}), above 0 for a defect')
-    return 0
 
 
 def calibration(folder: Path, size: tuple[int, int], white: int | None) -> "np.ndarray":
@@ -244,7 +246,7 @@ def calibration(folder: Path, size: tuple[int, int], white: int | None) -> "np.n
     return np.concatenate([to_input(seen(read_image(path, white))) for path in paths[::step]])
 
 
-def bench(options: argparse.Namespace) -> int:
+def bench(options: argparse.Namespace) -> None:
     """Time a trained network, or an exported file, on this machine, in every precision that it computes natively.
 
     Latency from a picture in memory to its logits, through OpenVINO, in milliseconds (median, 5th and 95th percentile), and pictures a
@@ -271,7 +273,6 @@ def bench(options: argparse.Namespace) -> int:
     height, width = image.shape[1:3]
     print(f"{timing.cpu_name()}, {height}x{width}, one picture at a time, {iterations} of them")
     print(table.rename_axis(["precision", "threads"]).round(2).to_string())
-    return 0
 
 
 def as_benched(name: str, size: tuple[int, int] | None) -> tuple["ov.Model", "ov.Model | None"]:
@@ -295,7 +296,7 @@ def noise(height: int, width: int) -> "np.ndarray":
     return np.random.default_rng(0).integers(0, 256, (1, height, width, 3), np.uint8)
 
 
-def test(options: argparse.Namespace) -> int:
+def test(options: argparse.Namespace) -> None:
     """Test a trained network, or an exported file, on the test pictures of a data set, at several thresholds.
 
     Prints, in percent over all pictures together: the IoU; how much of the defects is found, how much of what is marked is right, and how
@@ -314,7 +315,6 @@ def test(options: argparse.Namespace) -> int:
     samples = load(folder, options.part, options.split_seed)
     print(f"{name} on {len(samples.ids)} pictures, {(~samples.masks.any((1, 2))).sum()} of them sound")
     print(at_thresholds(segmenter, samples, options.min_pixels).round(1).to_string(na_rep="-"))
-    return 0
 
 
 def require_split(weights: Path, dataset: str, split_seed: int) -> None:
@@ -327,7 +327,7 @@ def require_split(weights: Path, dataset: str, split_seed: int) -> None:
         )
 
 
-def train(options: argparse.Namespace) -> int:
+def train(options: argparse.Namespace) -> None:
     """Train a network on a data set and test it; what was killed goes on when the same is asked again."""
     import torch
 
@@ -352,7 +352,6 @@ def train(options: argparse.Namespace) -> int:
     file = options.results / "weights" / f"{name_of(record)}.safetensors"
     weights = f"weights in {file}" if file.is_file() else f"recorded before, and its weights {file} are not at hand: give another --results to train it again"
     print(f"IoU {record['iou_pooled']:.2f} % on {len(record['iou_images'])} test images; {weights}")
-    return 0
 
 
 def sides(text: str) -> tuple[int, int]:
@@ -376,7 +375,7 @@ def parser() -> argparse.ArgumentParser:
     from anet_core.prediction import THRESHOLD
     from anet_core.records import RESULTS
     from anet_core.tiling import OVERLAP
-    from data_prep.format import WHITE
+    from data_prep.decode import WHITE
     from data_prep.own import TILE
 
     whole = argparse.ArgumentParser(prog="anet", description="A-Net marks defects on pictures of surfaces.")
@@ -456,18 +455,14 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
+@exit_code
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0, or 1 after a sentence on what is wrong, or 130 where it was interrupted."""
+    """The command line."""
+    options = parser().parse_args(arguments)
     try:
-        options = parser().parse_args(arguments)
         return options.run(options)
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:  # who read the lines has had enough of them
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
         return 1
 
 

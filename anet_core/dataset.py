@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.format import eight_bits, open_picture, read_manifest, read_pair, require_seed, sha256, split
+from data_prep.decode import eight_bits, open_picture
+from data_prep.format import read_manifest, read_pair, sha256
+from data_prep.splits import require_seed, split
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,9 @@ def read_image(path: Path | str, white: int | None = None) -> np.ndarray:
 
     Args:
         white: the value of a grey 16-bit picture that becomes 255; give the one that the network's data set was
-            made with (``data_prep.own``). None: see ``format.eight_bits``.
+            made with (``data_prep.own``). None: see ``decode.eight_bits``.
 
     Raises:
-        FileNotFoundError, ValueError: see ``format.open_picture`` and ``format.eight_bits``.
+        FileNotFoundError, ValueError: see ``decode.open_picture`` and ``decode.eight_bits``.
     """
     return np.asarray(eight_bits(open_picture(path), path, white).convert("RGB"))

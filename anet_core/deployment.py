@@ -20,7 +20,7 @@ from anet_core.network import MULTIPLE, ANet
 from anet_core.peers.enet import ENet
 from anet_core.prediction import HALF
 from anet_core.quarter import QuarterNet
-from anet_core.whole import whole
+from data_prep.whole import whole
 
 PRECISIONS = ("f32", "bf16")
 FIRST = ("detail_extraction.0", "detail_extraction.1", "detail_extraction.2")  # S1 of A-Net; QuarterNet's first convolution, norm and PReLU

@@ -1,6 +1,7 @@
 """The grid: the cells of Tables II, III and IV that are to be run, and of our extension, the most telling first."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from anet_core.records import run_name
 from anet_core.registry import ABLATION, EXTENSIONS, PEERS, READINGS
@@ -30,6 +31,10 @@ class Cell:
     def name(self) -> str:
         """The file name of its record, without the ending."""
         return run_name(self.model, self.dataset, self.protocol, self.split_seed, self.seed)
+
+    def record(self, results: Path) -> Path:
+        """Where its record is or will be."""
+        return results / "runs" / f"{self.name}.json"
 
 
 GRID = [

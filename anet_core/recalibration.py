@@ -20,6 +20,7 @@ from anet_core.dataset import load
 from anet_core.prediction import normalise
 from anet_core.training import evaluate, to_tensors
 from data_prep import locate
+from data_prep.command_line import exit_code
 
 
 def recalibrated(network: nn.Module, images: Tensor) -> nn.Module:
@@ -53,21 +54,17 @@ def tested_again(name: str, results: Path) -> dict:
     return record | evaluate(recalibrated(network, to_tensors(train)[0]), test)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0, or 1 after one sentence on what is wrong."""
+@exit_code
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m anet_core.recalibration", description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", help="names of records whose weights are at hand")
     parser.add_argument("--results", type=Path, default=records.RESULTS, help="folder of runs/ and weights/")
     options = parser.parse_args(arguments)
-    try:
-        for name in options.runs:
-            record = tested_again(name, options.results)
-            records.write(record, options.results / "recalibrated" / "runs" / f"{name}.json")
-            print(f"{name}: IoU {record['iou_pooled']:.2f} %", flush=True)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    for name in options.runs:
+        record = tested_again(name, options.results)
+        records.write(record, options.results / "recalibrated" / "runs" / f"{name}.json")
+        print(f"{name}: IoU {record['iou_pooled']:.2f} %", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import json
 from math import isnan, nan
 from pathlib import Path
 
-from anet_core.whole import whole
+from data_prep.whole import whole
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 

@@ -20,7 +20,8 @@ from anet_core.protocol import Protocol
 from anet_core.registry import build
 from anet_core.training import evaluate, has_bf16, train
 from data_prep import catalogue
-from data_prep.format import read_manifest, split
+from data_prep.format import read_manifest
+from data_prep.splits import split
 from data_prep.own import settings
 
 A_LOOK = 1  # second that a lock is waited for: campaign.state, which takes it only to see whether it is free, holds it for less

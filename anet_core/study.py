@@ -24,6 +24,7 @@ from anet_core.run import claim, run
 from anet_core.statistics import bootstrap_iou_pooled
 from anet_core.training import TimeUp
 from data_prep import locate
+from data_prep.command_line import exit_code
 
 DATASET = "neu-inclusion-random"
 RATES = (PRINTED.learning_rate, 0.001, 0.003, 0.01)
@@ -113,8 +114,9 @@ def reached(iou: "pd.Series", value: float) -> float | None:
     return float(np.exp(np.interp(value, around, np.log(around.index))))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0, or 1 after one sentence on what is wrong."""
+@exit_code
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m anet_core.study", description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=float, nargs="+", default=RATES, help="learning rates; all of the study if not given")
     parser.add_argument("--reduction", nargs="+", default=REDUCTIONS, choices=REDUCTIONS, help="of the loss; both if not given")
@@ -129,10 +131,6 @@ def main(arguments: list[str] | None = None) -> int:
             train_and_test(rate, reduction, options.dataset, sorted(options.iterations), options.results, deadline)
     except TimeUp:
         print("\nout of time; the checkpoint is written")
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from anet_core.metrics import confusion, iou, iou_image_mean, iou_pooled
 from anet_core.prediction import pad_amounts, predict
 from anet_core.protocol import Protocol
 from anet_core.step import GraphedStep, optimizer_of, step
-from anet_core.whole import whole
+from data_prep.whole import whole
 
 CHECKPOINT_EVERY = {"cpu": 50, "cuda": 250}  # iterations: of A-Net a minute on the one, seconds on the other
 EVALUATED_AT_ONCE = 10  # pictures

@@ -9,7 +9,7 @@ from torch import nn
 
 from anet_core.records import RESULTS, run_name
 from anet_core.registry import build, names
-from anet_core.whole import whole
+from data_prep.whole import whole
 
 PICTURES = ("size", "white")  # what is to be known of the pictures that a network was trained on before it is given others
 

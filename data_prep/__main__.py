@@ -7,19 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from data_prep import catalogue, format
+from data_prep import catalogue, decode, format
+from data_prep.command_line import exit_code
 from data_prep.own import NOTE, TILE, prepare
 from data_prep.sources import SOURCES
 
 
-def make(options: argparse.Namespace) -> int:
+def make(options: argparse.Namespace) -> None:
     """Make known data sets."""
     for name in options.datasets:
         print(catalogue.make(name, options.out or catalogue.data_root(), options.source))
-    return 0
 
 
-def index(options: argparse.Namespace) -> int:
+def index(options: argparse.Namespace) -> None:
     """Write manifest.csv for a folder that has images/ and masks/ as PNG.
 
     A manifest that is there keeps its groups, and its split unless --test or --split-seed is given; new pictures are then
@@ -27,10 +27,9 @@ def index(options: argparse.Namespace) -> int:
     """
     format.index(options.folder, options.test, options.split_seed)
     print(options.folder)
-    return 0
 
 
-def own(options: argparse.Namespace) -> int:
+def own(options: argparse.Namespace) -> None:
     """Make a data set from your own pictures and masks, of any size and common format."""
     folder = prepare(
         options.source, catalogue.place(options.name, options.out), tile=options.tile, overlap=options.overlap,
@@ -42,10 +41,9 @@ def own(options: argparse.Namespace) -> int:
     if median(masked) > 0.5 and 0 not in options.defect_values:
         print(f"by their masks most pictures are more than half defect; where 0 means the defect, delete {folder} and make it again with --defect-values 0", file=sys.stderr)
     print(folder)
-    return 0
 
 
-def polygons(options: argparse.Namespace) -> int:
+def polygons(options: argparse.Namespace) -> None:
     """Make a data set from polygons or rectangles that were drawn in labelme, or polygons of a COCO file; every label means a defect."""
     from data_prep import polygons
 
@@ -54,19 +52,17 @@ def polygons(options: argparse.Namespace) -> int:
     drawn = polygons.samples(options.source, options.pictures, options.white, options.unmasked_sound)
     format.write(folder, drawn, options.test, options.split_seed, notes=notes)
     taken = {row["id"] for row in format.read_manifest(folder)}
-    files = (path for path in options.pictures.iterdir() if path.suffix.lower() in format.SUFFIXES and path.name[0] != ".")
+    files = (path for path in options.pictures.iterdir() if path.suffix.lower() in decode.SUFFIXES and path.name[0] != ".")
     if left := {path.stem for path in files} - taken:
         print(f"left out, as nothing says what is on them: {', '.join(sorted(left)[:3])}{', ...' * (len(left) > 3)} ({len(left)} in all); if they show no defect, give --unmasked-sound", file=sys.stderr)
     print(folder)
-    return 0
 
 
-def fetch(options: argparse.Namespace) -> int:
+def fetch(options: argparse.Namespace) -> None:
     """Download a published data set, or unpack its archives at hand."""
     from data_prep.fetch import fetch
 
     print(fetch(options.dataset, options.out or catalogue.data_root(), options.archives))
-    return 0
 
 
 def audit(options: argparse.Namespace) -> int:
@@ -76,8 +72,9 @@ def audit(options: argparse.Namespace) -> int:
     return main(catalogue.locate(options.dataset), search=not options.no_overlaps)
 
 
+@exit_code
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; 0, or 1 after one sentence on what is wrong, or 130 where it was interrupted."""
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
     commands = parser.add_subparsers(required=True)
 
@@ -135,13 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     one.add_argument("--no-overlaps", action="store_true", help="leave the search for overlaps out, which takes minutes")
 
     options = parser.parse_args(arguments)
-    try:
-        return options.run(options)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    return options.run(options)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from data_prep import dagm, format, magnetic_tile, neu, synthetic
+from data_prep import dagm, format, magnetic_tile, neu, splits, synthetic
 
 PROPOSED = {name + neu.PROPOSED: name for name in neu.PREFIXES}
 SOURCES = {  # the folders of the original pictures under ANET_DATA; none for a drawn set
@@ -96,7 +96,7 @@ def locate(dataset: str) -> Path:
 def drawn(name: str) -> Path:
     """A drawn set among the temporary files, drawn unless it is there."""
     # The code that draws it is part of the name, so that a change of it is never answered with the old pixels.
-    version = "".join(format.sha256(Path(module.__file__))[:8] for module in (synthetic, dagm, format))
+    version = "".join(format.sha256(Path(module.__file__))[:8] for module in (synthetic, dagm, format, splits))
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # the number of a user without a name, as in containers

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_prep.format import open_picture, require_mask
+from data_prep.decode import open_picture, require_mask
 from data_prep.synthetic import smooth, steel
 
 SOURCE = "DAGM2007"

@@ -1,24 +1,22 @@
-"""Writing a data set in the one on-disk format, whole or not at all."""
+"""The one on-disk format of data sets: writing one, whole or not at all, its manifest, and reading a picture with its mask."""
 
 import csv
 import hashlib
 import shutil
 import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+
+from data_prep.decode import SUFFIXES, eight_bits, open_picture, require_mask
+from data_prep.splits import possible_test, require_seed, split
+from data_prep.whole import whole
 
 COLUMNS = ("id", "split", "group", "width", "height", "defect_fraction", "image_sha256", "mask_sha256")
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-WHITE = 65535  # what becomes 255 in a grey picture of 16 bits, unless another value is given
-MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of a picture that Pillow decodes
-DARK = 64  # pictures that use at most 14 of 16 bits stay below it
 
 
 def write(
@@ -124,12 +122,10 @@ def index(
         seed = split_seed or 0
         require_seed(seed)
         rows = split(rows, possible_test(rows, seed, folder / "images") if test is None else test, seed)
-    temporary = folder / "manifest.csv.tmp"
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with whole(folder / "manifest.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    temporary.replace(folder / "manifest.csv")
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:
@@ -176,142 +172,6 @@ def require_split(rows: Iterable[Mapping[str, str]], path: Path) -> None:
     for row in rows:
         if row["split"] not in ("train", "test"):
             raise ValueError(f'{path} has the split {row["split"]!r} for {row["id"]}; write "train" or "test" there.')
-
-
-def require_seed(split_seed: int) -> None:
-    """Raise ValueError unless a split can be drawn by a seed."""
-    if split_seed < 0:
-        raise ValueError(f"the seed of the split is {split_seed}; give a whole number from 0 on.")
-
-
-def split(rows: list[dict], test: int, seed: int) -> list[dict]:
-    """The manifest's rows with a split drawn by a seed: whole groups, in random order, as long as they fit.
-
-    Pictures without a defect, where there are any, are given to the test images in their share of the set, or as near to
-    it as leaves a defect on both sides where two groups or more have one.
-
-    Raises:
-        ValueError: the groups are too large for that many test images.
-    """
-    groups: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        groups.setdefault(row["group"], []).append(i)
-    members = list(groups.values())
-    order = [members[k] for k in np.random.default_rng(seed).permutation(len(members))]
-    defective, sound = (
-        [group for group in order if any(float(rows[i]["defect_fraction"]) for i in group) == wanted] for wanted in (True, False)
-    )
-    share, every = test - round(test * sum(map(len, sound)) / len(rows)), sum(map(len, defective))
-    ours, others = reach(defective)[0], reach(sound)[0]
-    both = len(defective) > 1 and 0 < test < len(rows)
-    possible = [n for n in range(test + 1) if ours >> n & 1 and others >> (test - n) & 1 and (0 < n < every or not both)]
-    if not possible:
-        sides = " with a defect on both sides of the split" * both
-        raise ValueError(f"no groups of pictures of the same surface make up {test} test images{sides}; ask for another number.")
-    share = min(possible, key=lambda n: abs(n - share))
-    tested = {i for group in fill(defective, share) + fill(sound, test - share) for i in group}
-    return [row | {"split": "test" if i in tested else "train"} for i, row in enumerate(rows)]
-
-
-def possible_test(rows: list[dict], seed: int, images: Path) -> int:
-    """The number of test images next to one in six that ``split`` can draw; ValueError, naming the folder images, if none."""
-    for test in sorted(range(1, len(rows)), key=lambda number: abs(number - max(1, len(rows) // 6))):
-        try:
-            split(rows, test, seed)
-        except ValueError:
-            continue
-        return test
-    raise ValueError(f"{images} holds too few pictures to keep one for testing; add some.")
-
-
-def reach(groups: list[list[int]]) -> list[int]:
-    """For each k, a number that has the bit n where some of the groups from k on have n members together."""
-    bits = [1]
-    for group in reversed(groups):
-        bits.insert(0, bits[0] | bits[0] << len(group))
-    return bits
-
-
-def fill(groups: list[list[int]], count: int) -> list[list[int]]:
-    """The first groups in order, as many as fit, that together have just ``count`` members, which some do."""
-    rest, chosen = reach(groups), []
-    for k, group in enumerate(groups):
-        if len(group) <= count and rest[k + 1] >> (count - len(group)) & 1:
-            chosen.append(group)
-            count -= len(group)
-    return chosen
-
-
-def open_picture(path: Path) -> Image.Image:
-    """A decoded picture, turned as its EXIF orientation says; one bit a pixel becomes 0 and 255.
-
-    Raises:
-        FileNotFoundError, ValueError: one sentence that names the file. A picture of more pixels than
-            MOST_PIXELS is refused by what its head claims, before any memory is taken. Pillow's
-            warnings are passed over: it says more than one sentence of what it refuses, too.
-    """
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is a folder or a device")  # a pipe would be waited for without end
-        # As an open file: by its name, Pillow 13 maps an uncompressed TIFF into memory and garbles it where it is turned.
-        with path.open("rb") as file, warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS) as image:
-            if image.format == "TIFF" and image.n_frames > 1:
-                raise ValueError(f"it holds {image.n_frames} pictures")
-            upright = ImageOps.exif_transpose(image)
-            return upright.convert("L") if upright.mode == "1" else upright
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; put it there, or take it out of what names it.") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"{path} has more than {MOST_PIXELS:,} pixels; cut it into parts.") from None
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} cannot be read as a picture (not {', '.join(FORMATS)}, or damaged); replace the file.") from None
-    except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
-        raise ValueError(f"{path} cannot be read as a picture ({' '.join(str(error).split())}); replace the file.") from None
-
-
-def eight_bits(image: Image.Image, path: Path, white: int | None = None) -> Image.Image:
-    """A decoded picture with 8 bits a channel, "L" or "RGB".
-
-    Grey of 16 bits is scaled linearly, 0 to 0 and white to 255, the same for every picture; of colour with 16 bits
-    Pillow reads the upper 8.
-
-    Args:
-        white: None for WHITE, but then no picture that it leaves almost black: a camera of fewer bits made that.
-
-    Raises:
-        ValueError: such a picture, white outside of 1 to WHITE, pixels of another kind, values above white, or transparent pixels,
-            which have no colour.
-    """
-    scale = WHITE if white is None else white
-    if not 0 < scale <= WHITE:
-        raise ValueError(f"white is {white}; give the value of white in 16-bit grey pictures, from 1 to {WHITE}.")
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.uint32)
-        if values.max() > scale:
-            raise ValueError(f"{path} holds the value {values.max()}, above white, which is {scale}; give a larger white.")
-        scaled = ((values * 255 + scale // 2) // scale).astype(np.uint8)
-        if white is None and scaled.max() < DARK:
-            raise ValueError(
-                f"{path} has 16 bits and no brighter pixel than {scaled.max()} of 255; give white, 4095 for a camera of 12 bits, or {WHITE} "
-                'to take it as it is; a data set is made of such pictures by "python -m data_prep own".'
-            )
-        return Image.fromarray(scaled)
-    if image.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"):
-        raise ValueError(f"{path} has {image.mode} pixels; save it with 8 or 16 bits a channel, grey or RGB.")
-    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
-        raise ValueError(f"{path} has transparent pixels; fill them and save it without transparency.")
-    return image.convert("L" if image.mode == "L" else "RGB")
-
-
-def require_mask(mask: Image.Image, image: Image.Image, path: Path) -> None:
-    """Raise ValueError unless a mask is one channel of 0 and 255 and as large as its image."""
-    if mask.size != image.size:
-        raise ValueError(f"{path} is {mask.width}x{mask.height} but its image is {image.width}x{image.height}; make them one size.")
-    if len(mask.getbands()) > 1:
-        raise ValueError(f"{path} is a colour picture; save the mask as one grey channel of 0 and 255.")
-    if others := set(np.unique(np.asarray(mask)).tolist()) - {0, 255}:
-        raise ValueError(f"{path} holds the value {min(others)}; a mask is 0 (sound) or 255 (defect) everywhere.")
 
 
 def read_pair(folder: Path, row: Mapping[str, str]) -> tuple[Image.Image, Image.Image]:

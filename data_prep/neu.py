@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_prep.format import open_picture, require_mask
+from data_prep.command_line import exit_code
+from data_prep.decode import open_picture, require_mask
 from data_prep.overlap import Overlap, groups, overlaps
+from data_prep.whole import whole
 
 SOURCE = "SD-saliency-900"
 PREFIXES = {"neu-inclusion": "In", "neu-patches": "Pa", "neu-scratches": "Sc"}
@@ -83,16 +85,17 @@ def find_overlaps(name: str, source: Path) -> list[dict]:
     ]
 
 
-if __name__ == "__main__":
+@exit_code
+def main() -> None:
+    """The command line."""
     if len(sys.argv) != 2:
-        sys.exit(f'Give the folder of the pictures: "python -m data_prep.neu {SOURCE}".')
-    try:
-        found = [row for steel in PREFIXES for row in find_overlaps(steel, Path(sys.argv[1]))]
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
-    temporary = OVERLAPS.with_name(OVERLAPS.name + ".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as table:
+        raise ValueError(f'Give the folder of the pictures: "python -m data_prep.neu {SOURCE}".')
+    found = [row for steel in PREFIXES for row in find_overlaps(steel, Path(sys.argv[1]))]
+    with whole(OVERLAPS) as temporary, temporary.open("w", newline="", encoding="utf-8") as table:
         writer = csv.DictWriter(table, [field.name for field in fields(Overlap)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(found)
-    temporary.replace(OVERLAPS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,7 +14,7 @@ from defusedxml.ElementTree import parse
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-from data_prep import format, neu
+from data_prep import decode, neu, splits
 from data_prep.relabel import Box, propose
 
 SOURCE = "NEU-DET"
@@ -45,13 +45,13 @@ def cases(name: str, source: Path, steel: Path) -> Iterator[tuple[str, np.ndarra
         image, original = grey(path), grey(steel / "Source Images" / f"{key}.bmp")
         if image.shape != original.shape or np.abs(image.astype(int) - original).mean() > DIFFERENCE:
             raise ValueError(f"{path} does not show what {key}.bmp in {steel} shows; bring both sets as they were published.")
-        mask = np.asarray(format.open_picture(steel / "Ground truth" / f"{key}.png")) > 0
+        mask = np.asarray(decode.open_picture(steel / "Ground truth" / f"{key}.png")) > 0
         yield key, image, voc_boxes(source / "ANNOTATIONS" / f"{path.stem}.xml", image.shape), mask, DARK[steel_class]
 
 
 def grey(path: Path) -> np.ndarray:
     """A picture's grey levels, uint8 (H, W)."""
-    return np.asarray(format.open_picture(path).convert("L"))
+    return np.asarray(decode.open_picture(path).convert("L"))
 
 
 def voc_boxes(path: Path, shape: tuple[int, int]) -> list[Box]:
@@ -115,7 +115,7 @@ def test_ids(name: str) -> set[str]:
     ids = neu.ids(name)
     joined = neu.surface_groups(name)
     rows = [{"id": key, "group": joined.get(key, key), "defect_fraction": 1} for key in ids]
-    return {row["id"] for row in format.split(rows, neu.TEST, seed=0) if row["split"] == "test"}
+    return {row["id"] for row in splits.split(rows, neu.TEST, seed=0) if row["split"] == "test"}
 
 
 @dataclass(frozen=True)

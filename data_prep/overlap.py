@@ -1,7 +1,7 @@
 """Which pictures show the same surface: cuts of one photograph that overlap, copies, turned and mirrored ones.
 
 The steel pictures of NEU are cut from larger photographs, and many of the cuts overlap. A random split then tests
-on steel that was trained on, so ``format.split`` keeps such pictures together.
+on steel that was trained on, so ``splits.split`` keeps such pictures together.
 """
 
 from collections.abc import Callable

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_prep import format, overlap
+from data_prep import decode, format, overlap, splits
 
 TILE = 512
 LEAST = 32  # pixels, the side of a tile
@@ -62,7 +62,7 @@ def prepare(
             "with 0 in defect_values (--defect-values) a picture without a mask would be all defect; give every picture a mask, and not "
             "unmasked_sound (--unmasked-sound)."
         )
-    format.require_seed(split_seed)
+    splits.require_seed(split_seed)
     format.require_free(out)
     pairs = find_pairs(source, unmasked_sound)
     sizes, values = {}, {}
@@ -90,7 +90,7 @@ def prepare(
     if test is None:
         keys = [of_tile[name] for name in sorted(of_tile, key=format.natural)]
         rows = [{"group": surface[key], "defect_fraction": bool(set(values[key]) & set(defects))} for key in keys]
-        drawn = format.possible_test(rows, split_seed, source / "images")
+        drawn = splits.possible_test(rows, split_seed, source / "images")
     chosen = {
         "source": source.name, "size": size, "tile": tile, "overlap": overlap, "white": white,
         "defect_values": None if threshold is not None else sorted(set(defect_values)) or defects, "threshold": threshold, "unmasked_sound": unmasked_sound,
@@ -151,8 +151,8 @@ def by_name(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini"):
             continue  # what file managers leave behind
-        if not path.is_file() or path.suffix.lower() not in format.SUFFIXES or not path.name.isprintable():
-            raise ValueError(f"{str(path)!r} is not a file that ends in {', '.join(format.SUFFIXES)}; convert, rename or remove it.")
+        if not path.is_file() or path.suffix.lower() not in decode.SUFFIXES or not path.name.isprintable():
+            raise ValueError(f"{str(path)!r} is not a file that ends in {', '.join(decode.SUFFIXES)}; convert, rename or remove it.")
         name = unicodedata.normalize("NFC", path.stem).casefold()
         if name in named:
             raise ValueError(f"{named[name]} and {path.name} have one name but for case and ending; rename one, with its mask.")
@@ -174,7 +174,7 @@ def without_addition(masks: dict[str, Path], images: Collection[str]) -> dict[st
 def read(pairs: dict[str, tuple[Path, Path | None]], white: int | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Id, image, uint8 (H, W) or (H, W, 3), and the values of its mask, (H, W), one picture at a time."""
     for key, (image_path, mask_path) in pairs.items():
-        image = np.asarray(format.eight_bits(format.open_picture(image_path), image_path, white))
+        image = np.asarray(decode.eight_bits(decode.open_picture(image_path), image_path, white))
         mask = np.zeros(image.shape[:2], np.uint8) if mask_path is None else mask_values(mask_path)
         if mask.shape != image.shape[:2]:
             (height, width), (rows, columns) = image.shape[:2], mask.shape
@@ -184,14 +184,14 @@ def read(pairs: dict[str, tuple[Path, Path | None]], white: int | None) -> Itera
 
 def mask_values(path: Path) -> np.ndarray:
     """A mask's values (H, W) as drawn: grey levels, or the indices of a palette of colours that begins with black."""
-    mask = format.open_picture(path)
+    mask = decode.open_picture(path)
     if mask.mode.startswith("I"):
         return np.asarray(mask)
     if mask.mode == "P":
         palette = np.reshape(mask.getpalette(), (-1, 3))
         if (palette != palette[:, :1]).any() and not palette[0].any():
             return np.asarray(mask)
-    channels = np.asarray(format.eight_bits(mask, path).convert("RGB"))
+    channels = np.asarray(decode.eight_bits(mask, path).convert("RGB"))
     if (channels != channels[..., :1]).any():
         raise ValueError(f"{path} is a colour picture; save the mask as one grey channel.")
     return channels[..., 0]

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from data_prep import format
+from data_prep import decode
 
 FAR = 1e6  # pixels: no corner is meant to be further from the picture, and NaN is not nearer
 Drawing = tuple[str, tuple[int, int], list[np.ndarray]]  # picture's name, its width and height, corners (N, 2) of each polygon
@@ -25,7 +25,7 @@ def samples(
     Args:
         source: one COCO file, or a folder of labelme's files, one a picture.
         pictures: the folder of the pictures.
-        white: see ``format.eight_bits``.
+        white: see ``decode.eight_bits``.
         unmasked_sound: the other pictures of the folder, too, as free of defects.
 
     Raises:
@@ -43,18 +43,18 @@ def samples(
             if other := drawn.get(key.casefold()):
                 raise ValueError(f"{path} annotates {name}, but {other} would have the same name in the data set; keep one.")
             drawn[key.casefold()] = name
-            image = format.eight_bits(format.open_picture(pictures / name), pictures / name, white)
+            image = decode.eight_bits(decode.open_picture(pictures / name), pictures / name, white)
             if image.size != size:
                 raise ValueError(
                     f"{path} says that {name} is {size[0]}x{size[1]}, but it is {image.width}x{image.height}; bring that picture."
                 )
             yield key, image, Image.fromarray(np.uint8(255 * mask(polygons, image.size, f"{path}, {name}")))
     for path in sorted(pictures.iterdir()) if unmasked_sound else ():
-        if path.suffix.lower() in format.SUFFIXES and path.name[0] != "." and path.name not in drawn.values():
+        if path.suffix.lower() in decode.SUFFIXES and path.name[0] != "." and path.name not in drawn.values():
             if other := drawn.get(path.stem.casefold()):
                 raise ValueError(f"{path} and {other} would have the same name in the data set; keep one.")
             drawn[path.stem.casefold()] = path.name
-            image = format.eight_bits(format.open_picture(path), path, white)
+            image = decode.eight_bits(decode.open_picture(path), path, white)
             yield path.stem, image, Image.new("L", image.size)
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from anet_core import campaign, command, grid, records
+from anet_core import campaign, command, effort, grid, records
 from anet_core.grid import GRID, Cell
 from anet_core.protocol import PROTOCOLS
 from anet_core.registry import names
+from anet_core.run import processor
 
 from conftest import ROOT
 
@@ -112,7 +113,7 @@ def test_a_worker_holds_its_cell_until_it_dies(toy, capsys):
 
 
 def test_a_worker_that_waits_takes_the_record_that_another_writes(one_record, capsys):
-    path = campaign.record_path(CELL, one_record)
+    path = CELL.record(one_record)
     text = path.read_text()
     path.unlink()
     begun = threading.Event()
@@ -139,13 +140,13 @@ def one_record(toy):
     quick = PROTOCOLS["quick"].for_dataset("squares")
     record |= {"dataset": "squares", "protocol": "quick", "manifest_sha256": manifest_sha256(locate("squares")), "evaluated_on": "test"}
     record |= quick.values() | {"losses": record["losses"][: quick.iterations]}
-    record["processor"] = campaign.processor("cpu")
-    records.write(record, campaign.record_path(CELL, toy))
+    record["processor"] = processor("cpu")
+    records.write(record, CELL.record(toy))
     return toy
 
 
 def test_a_record_is_never_run_again(one_record, capsys):
-    path = campaign.record_path(CELL, one_record)
+    path = CELL.record(one_record)
     before = path.read_bytes()
     call("run", "--only", CELL.name, results=one_record)
     assert path.read_bytes() == before and not list(one_record.glob("checkpoints/*.pt"))
@@ -155,29 +156,29 @@ def test_a_record_is_never_run_again(one_record, capsys):
 
 
 def test_time_is_taken_from_records_and_guessed_between_constant_and_proportional_to_macs(one_record):
-    record = records.read(campaign.record_path(CELL, one_record))
+    record = records.read(CELL.record(one_record))
     settings = PROTOCOLS["quick"]
     here = record["seconds"] / (record["iterations"] * record["batch_size"]) * settings.iterations * settings.batch_size
     again = Cell("A-Net", "squares", "quick", seed=1)
-    assert campaign.seconds_needed([again], one_record, "cpu") == (pytest.approx(here), set())
-    seconds, guessed = campaign.seconds_needed([again, Cell("UNet", "squares", "quick")], one_record, "cpu")
-    assert 2 * here < seconds < here * (1 + campaign.macs("UNet") / campaign.macs("A-Net")) and guessed == {"UNet"}
+    assert effort.seconds_needed([again], one_record, "cpu") == (pytest.approx(here), set())
+    seconds, guessed = effort.seconds_needed([again, Cell("UNet", "squares", "quick")], one_record, "cpu")
+    assert 2 * here < seconds < here * (1 + effort.macs("UNet") / effort.macs("A-Net")) and guessed == {"UNet"}
     diverged = [0.9] + [math.nan] * (record["iterations"] - 1)  # and ended early
     for changes in ({"processor": "another"}, {"losses": diverged}):
-        records.write(record | changes, campaign.record_path(CELL, one_record))
-        assert campaign.seconds_needed([again], one_record, "cpu") is None
+        records.write(record | changes, CELL.record(one_record))
+        assert effort.seconds_needed([again], one_record, "cpu") is None
 
 
 def test_a_faulty_record_is_not_passed_over_in_silence(one_record, capsys):
-    campaign.record_path(CELL, one_record).write_text("{")
+    CELL.record(one_record).write_text("{")
     assert call("run", "--only", CELL.name, results=one_record) == 1
-    assert f"faulty   {campaign.record_path(CELL, one_record)} is not a run's record" in capsys.readouterr().err
+    assert f"faulty   {CELL.record(one_record)} is not a run's record" in capsys.readouterr().err
     call("status", results=one_record)
     assert "0 done, 0 running, 1 missing, 1 faulty" in capsys.readouterr().out
 
 
 def test_faulty_records_are_named(one_record, capsys):
-    path = campaign.record_path(CELL, one_record)
+    path = CELL.record(one_record)
     record = records.read(path)
     path.with_name("foreign.json").write_text("{}")
     path.with_name("another.json").write_bytes(path.read_bytes())
@@ -198,7 +199,7 @@ def test_faulty_records_are_named(one_record, capsys):
 
 
 def test_changed_data_is_named(one_record, capsys, squares):
-    path, manifest, picture = campaign.record_path(CELL, one_record), squares / "manifest.csv", squares / "images" / "square 3.png"
+    path, manifest, picture = CELL.record(one_record), squares / "manifest.csv", squares / "images" / "square 3.png"
     rows, pixels = manifest.read_text(), picture.read_bytes()
     for change, said in (
         (lambda: picture.write_bytes((squares / "images" / "square 4.png").read_bytes()), f"{picture} is not the file"),
@@ -224,11 +225,11 @@ from anet_core import campaign, records
 from anet_core.grid import Cell
 done, missing = (Cell("A-Net", "squares", "quick", seed=seed) for seed in (0, 1))
 results = Path(sys.argv[1])
-record = records.read(campaign.record_path(done, results))
+record = records.read(done.record(results))
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 for cell in (done, missing):
     try:
-        records.write(record, campaign.record_path(cell, results))
+        records.write(record, cell.record(results))
     except OSError as error:
         print(error)
 campaign.GRID = [done, missing]
@@ -238,7 +239,7 @@ sys.exit(campaign.main(["run", "--minutes", "0", "--device", "cpu", "--results",
 
 def test_a_full_disk(one_record, capsys):
     """The system lets a process write no file beyond 1000 bytes: neither a record nor a checkpoint becomes whole."""
-    path = campaign.record_path(CELL, one_record)
+    path = CELL.record(one_record)
     before = path.read_bytes()
     process = subprocess.run(
         [sys.executable, "-c", FULL, str(one_record)], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
@@ -273,7 +274,7 @@ def test_export_and_import(one_record, tmp_path, capsys):
     (one_record / trained).write_bytes(b"numbers")
     assert call("export", str(archive), results=one_record) == 0
     assert call("import", str(archive), results=elsewhere) == 0
-    ours, theirs = (campaign.record_path(CELL, folder) for folder in (one_record, elsewhere))
+    ours, theirs = (CELL.record(folder) for folder in (one_record, elsewhere))
     assert records.read(theirs) == records.read(ours) and (elsewhere / trained).read_bytes() == b"numbers"
     assert call("import", str(archive), results=elsewhere) == 0
     assert "1 records added, 0 refused" in (out := capsys.readouterr().out) and "0 records added, 0 refused" in out
@@ -321,7 +322,7 @@ def test_importing_a_file_that_is_no_archive_or_was_cut_short(one_record, tmp_pa
 def test_a_data_set_that_is_not_here_is_named_once_and_left_out(toy, monkeypatch, capsys):
     """Table IV's cells, with nothing of DAGM under ANET_DATA."""
     cells = [cell for cell in GRID if cell.dataset == "dagm-class7"]
-    assert len(cells) == 15 and campaign.pixels(cells[0]) == 512**2
+    assert len(cells) == 15 and effort.pixels(cells[0].dataset) == 512**2
     monkeypatch.setattr(campaign, "GRID", [*cells, CELL])
     assert call("run", "--minutes", "0", results=toy) == 1
     captured = capsys.readouterr()

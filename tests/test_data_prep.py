@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from anet_core import dataset
-from data_prep import format, locate, make, neu, synthetic
+from data_prep import format, locate, make, neu, splits, synthetic
 from data_prep.__main__ import main
 from data_prep.audit import audit
 
@@ -81,7 +81,7 @@ def rows_of(*sizes: int, defect: float = 0.1) -> list[dict]:
 
 
 def for_testing(rows: list[dict], test: int, seed: int = 0) -> list[dict]:
-    return [row for row in format.split(rows, test, seed) if row["split"] == "test"]
+    return [row for row in splits.split(rows, test, seed) if row["split"] == "test"]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -99,18 +99,18 @@ def test_pictures_without_a_defect_are_tested_in_their_share():
 
 def test_groups_that_cannot_make_up_the_number_are_refused():
     with pytest.raises(ValueError, match="make up 5 test images with a defect on both sides of the split; ask for another"):
-        format.split(rows_of(3, 3, 3), 5, 0)
+        splits.split(rows_of(3, 3, 3), 5, 0)
     with pytest.raises(ValueError, match="make up 1 test images; ask for another"):
-        format.split(rows_of(3), 1, 0)
+        splits.split(rows_of(3), 1, 0)
     with pytest.raises(ValueError, match="make up 4 test images with a defect on both sides"):
-        format.split(rows_of(6, 6) + rows_of(*[4] * 30, defect=0), 4, 0)
+        splits.split(rows_of(6, 6) + rows_of(*[4] * 30, defect=0), 4, 0)
 
 
 @pytest.mark.parametrize("sizes, sound, test", [((2,) * 5, (1, 1), 4), ((1, 1), [1] * 58, 10), ((1, 1), [1] * 58, 50), ((2, 3), [2] * 90, 8), ((6, 6), [6] * 28, 6)])
 def test_both_sides_get_a_defect_where_two_groups_have_one(sizes, sound, test):
     rows = rows_of(*sizes) + rows_of(*sound, defect=0)
     for seed in range(5):
-        drawn = format.split(rows, test, seed)
+        drawn = splits.split(rows, test, seed)
         assert {row["split"] for row in drawn if row["defect_fraction"]} == {"train", "test"}
         assert sum(row["split"] == "test" for row in drawn) == test
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anet_core.dataset import read_image
-from data_prep import format, own
+from data_prep import decode, format, own
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 30)).astype(np.uint8)
@@ -47,8 +47,8 @@ FILES = {
 
 def read_mask(path) -> np.ndarray:
     """As ``format.read_pair`` takes it."""
-    mask = format.open_picture(path)
-    format.require_mask(mask, mask, path)
+    mask = decode.open_picture(path)
+    decode.require_mask(mask, mask, path)
     return np.asarray(mask) == 255
 
 
@@ -136,7 +136,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     (tmp_path / "folder.png").mkdir()
     for name in ("pipe.png", "folder.png"):
         with pytest.raises(ValueError, match=f"{name} cannot be read as a picture .it is a folder or a device"):
-            format.open_picture(tmp_path / name)
+            decode.open_picture(tmp_path / name)
 
 
 def test_text_that_unpacks_to_more_than_the_picture_is_refused(tmp_path):

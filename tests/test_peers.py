@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from anet_core import build, complexity, deployment, weights
-from anet_core.audit import audit, excess, printed_build, reason
+from anet_core.audit import audit, excess, reason
+from anet_core.builds import printed_build
 from anet_core.peers import bisenet, stdc, topformer
 from anet_core.peers.topformer import average_pool
 from anet_core.peers.unpooling import max_positions, max_unpool

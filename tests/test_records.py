@@ -15,8 +15,8 @@ from anet_core.protocol import PROTOCOLS
 from anet_core.registry import ABLATION
 from anet_core.statistics import bootstrap_iou_pooled, difference
 from anet_core.training import evaluate
-from anet_core.whole import whole
 from data_prep import magnetic_tile, make, neu
+from data_prep.whole import whole
 
 from conftest import ROOT
 

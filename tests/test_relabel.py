@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import format, neu, neu_det, relabel, synthetic
+from data_prep import decode, neu, neu_det, relabel, synthetic
 
 DATA = Path(os.environ.get("ANET_DATA", ""))
 NEU_DET, STEEL = DATA / neu_det.SOURCE, DATA / neu.SOURCE
@@ -213,7 +213,7 @@ def test_the_proposed_set_differs_in_the_training_masks_only():
         drawn, neu_det.proposed_samples("neu-scratches-proposed", NEU_DET, STEEL), strict=True
     ):
         assert key == other_key and image.tobytes() == other_image.tobytes()
-        format.require_mask(proposal, image, Path(key))
+        decode.require_mask(proposal, image, Path(key))
         assert proposal.getbbox() is not None
         if mask.tobytes() != proposal.tobytes():
             changed.add(key)

@@ -24,8 +24,9 @@ import numpy as np
 from torch import nn
 
 from anet_core import deployment, metrics, predict, records, weights
-from anet_core.whole import whole
 from data_prep import format, synthetic
+from data_prep.command_line import exit_code
+from data_prep.whole import whole
 
 BUILT = Path(__file__).resolve().parents[1] / "book" / "extra" / "demo" / "built"
 WEIGHTS = weights.tuned("neu-inclusion")
@@ -133,17 +134,13 @@ def write_script(path: Path, name: str, value: object) -> None:
         temporary.write_text(f"anetDemo.{name} = {json.dumps(value)};\n", encoding="utf-8")
 
 
-def main() -> int:
-    """The command line; 0, or 1 after one sentence that says what is missing."""
+@exit_code
+def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", nargs="?", type=Path, default=WEIGHTS, help="by default those of %(default)s")
-    try:
-        build(parser.parse_args().weights.resolve())
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+    build(parser.parse_args().weights.resolve())
     print(BUILT)
-    return 0
 
 
 if __name__ == "__main__":

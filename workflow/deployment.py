@@ -8,6 +8,7 @@ The models take the picture itself. Writes results/deployment/MACHINE--TABLE.csv
 """
 
 import argparse
+import sys
 import copy
 from collections.abc import Iterator
 from functools import partial
@@ -28,6 +29,7 @@ from anet_core.prediction import HALF
 from anet_core.rewrites import REWRITES, optimise
 from anet_core.run import hold_back
 from data_prep import locate, synthetic
+from data_prep.command_line import exit_code
 from fig7 import REWRITABLE, REWRITTEN, SIZE, trained
 
 THREADS = sorted({1, timing.cores()})
@@ -253,6 +255,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns="openvino").reset_index(drop=True)
 
 
+@exit_code
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -274,4 +277,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -27,6 +27,7 @@ from anet_core.inference import to_input
 from anet_core.paper import table
 from anet_core.timing import BURST
 from data_prep import synthetic
+from data_prep.command_line import exit_code
 
 SIZE = 224
 WITHOUT_HEAD = "A-Net:light+wide+jump"  # the row of Table II without the seg head, which works at the full size of the picture
@@ -129,6 +130,7 @@ def benchmark_app(model: ov.Model, floating: str, threads: int, iterations: int)
     return float(report["execution_results"]["latency (ms)"])
 
 
+@exit_code
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -157,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,6 +11,7 @@ import argparse
 import copy
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +31,7 @@ from anet_core.run import processor
 from anet_core.step import GraphedStep, optimizer_of, step
 from anet_core.training import has_bf16, to_tensors
 from data_prep import locate
+from data_prep.command_line import exit_code
 
 KERNEL_BY_KERNEL = 10  # steps that are timed
 GRAPHED = 40
@@ -103,6 +105,7 @@ def write(row: dict, table: str) -> None:
     print(line.to_string(index=False), flush=True)
 
 
+@exit_code
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -124,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

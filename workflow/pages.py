@@ -20,6 +20,7 @@ from anet_core.grid import NEU, TILES
 from clean import without_traces
 from data_prep import locate
 from data_prep.catalogue import data_root
+from data_prep.whole import whole
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = (*NEU, TILES)
@@ -75,9 +76,8 @@ def execute(page: str) -> None:
     if key := page.removeprefix(notebook).lstrip("-"):
         title, *rest = executed.cells[0].source.split("\n")
         executed.cells[0].source = "\n".join([f"{title} ({key})", *rest])
-    temporary = ROOT / "book" / f".{page}.ipynb"
-    nbformat.write(executed, temporary)
-    temporary.replace(ROOT / "book" / f"{page}.ipynb")
+    with whole(ROOT / "book" / f"{page}.ipynb") as temporary:
+        nbformat.write(executed, temporary)
 
 
 def indexed(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

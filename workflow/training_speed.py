@@ -10,6 +10,7 @@ narrow enough to have shown a difference as large as that between seeds. Of equa
 """
 
 import argparse
+import sys
 import copy
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +30,7 @@ from anet_core.step import draw, drawn, optimizer_of, step, total_loss
 from anet_core.timing import latencies, machine, ratios, summary
 from anet_core.training import has_bf16, to_tensors
 from data_prep import locate
+from data_prep.command_line import exit_code
 
 SIZE = 224
 WARMUP = 2  # steps that are not timed: the first choose their kernels
@@ -82,6 +84,7 @@ def difference_of_curves(losses: dict[str, list[list[float]]]) -> dict[str, floa
     }
 
 
+@exit_code
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -121,4 +124,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

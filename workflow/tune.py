@@ -6,12 +6,14 @@ Whole surfaces are held back, and the test images play no part. The choice itsel
 (results/tuning/by-chance). Each run is recorded in results/tuning/runs; the book's protocol chapter shows both.
 """
 
+import sys
 from dataclasses import replace
 
 from anet_core.protocol import TUNED
 from anet_core.records import RESULTS
 from anet_core.run import run
 from data_prep import locate
+from data_prep.command_line import exit_code
 
 ITERATIONS = 300
 CANDIDATES = [
@@ -19,7 +21,14 @@ CANDIDATES = [
     for rate in (0.03, 0.1, 0.3)
 ]
 
-if __name__ == "__main__":
+
+@exit_code
+def main() -> None:
+    """The command line."""
     for candidate in CANDIDATES:
         record = run("A-Net", locate("neu-inclusion"), candidate, results=RESULTS / "tuning", held_back=True)
         print(f"{candidate.name}: IoU {record['iou_pooled']:.2f} % pooled on the images held back")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

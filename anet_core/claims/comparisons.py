@@ -11,7 +11,8 @@ from math import isqrt
 import numpy as np
 import pandas as pd
 
-from anet_core.audit import counted_build, rounds_to
+from anet_core.audit import rounds_to
+from anet_core.builds import counted_build
 from anet_core.claims.evidence import BLOCKS, Evidence, F, counted, interval, sets_of
 from anet_core.grid import CLASSICAL, LIGHT
 from anet_core.paper.cells import Claim, as_printed, cell_of, printed

@@ -1,0 +1,21 @@
+"""How every command line of the repository ends."""
+
+import functools
+import sys
+from collections.abc import Callable
+
+
+def exit_code(main: Callable[..., int | None]) -> Callable[..., int]:
+    """A command line that returns its exit code: 0 or its own, 1 after the sentence of a ValueError or OSError, 130 where it was interrupted."""
+
+    @functools.wraps(main)
+    def told(*arguments) -> int:
+        try:
+            return main(*arguments) or 0
+        except KeyboardInterrupt:
+            return 130
+        except (ValueError, OSError) as error:
+            print(error, file=sys.stderr)
+            return 1
+
+    return told
