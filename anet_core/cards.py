@@ -13,9 +13,10 @@ from anet_core import records, subject
 from anet_core.statistics import bootstrap_iou_pooled, surfaces
 from anet_core.weights import short_name
 from data_prep import catalogue, neu
-from data_prep.audit import leaked, read_overlaps
+from data_prep.audit import leaked
 from data_prep.command_line import exit_code
 from data_prep.format import sha256
+from data_prep.overlap import read_overlaps
 from data_prep.sources import SOURCES, Source
 from data_prep.whole import whole
 

@@ -1,10 +1,9 @@
 """Can a data set be trusted? Copies and overlaps between its splits, damaged files, odd masks, odd pictures."""
 
-import csv
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.format import read_manifest, read_pair
-from data_prep.overlap import Overlap, overlaps, shared, transform
+from data_prep.overlap import Overlap, search, shared, transform
 
 FAULT, NOTE = "fault", "note"
 FAR_OUT = 3  # interquartile ranges beyond the quartiles, where Tukey's far-out values begin
@@ -57,7 +56,7 @@ def audit(folder: Path, found: Sequence[Overlap] | None = None, progress: Callab
     samples, damaged = read_samples(folder, rows)
     every = list(samples.values())
     findings = [*damaged, *empty_sides(rows), *straddling_groups(rows), *copies(every)]
-    findings += overlapping(rows, search(samples, progress) if found is None else found)
+    findings += overlapping(rows, search({i: sample.image for i, sample in samples.items()}, progress) if found is None else found)
     for sample in every:
         findings += [*odd_mask(sample), *odd_values(sample)]
     findings += [*odd_sizes(every), *odd_areas(every)]
@@ -202,17 +201,6 @@ def any_way_up(image: np.ndarray) -> bytes:
     return min(hashlib.sha256(f"{way.shape}".encode() + way.tobytes()).digest() for way in ways)
 
 
-def search(samples: Mapping[int, Sample], progress: Callable = iter) -> list[Overlap]:
-    """Overlaps among the pictures of each size, by the keys of samples."""
-    sizes = defaultdict(list)
-    for i, sample in samples.items():
-        sizes[sample.image.shape].append(i)
-    return [
-        replace(pair, a=members[pair.a], b=members[pair.b])
-        for members in sizes.values() for pair in overlaps(np.stack([samples[i].image for i in members]), progress=progress)
-    ]
-
-
 def overlapping(rows: Sequence[Mapping[str, str]], pairs: Iterable[Overlap]) -> Iterator[Finding]:
     """A finding for each overlap, a fault where it leads from training to test."""
     for pair in pairs:
@@ -235,20 +223,3 @@ def agreement(a: np.ndarray, b: np.ndarray, pair: Overlap) -> tuple[int, int]:
     """On what two pictures share, the pixels that both of their masks, bool (H, W), mark as defect, and that either does."""
     ours, theirs = shared(a, transform(b, pair.quarter_turns, pair.mirrored), pair.dy, pair.dx)
     return int((ours & theirs).sum()), int((ours | theirs).sum())
-
-
-def read_overlaps(path: Path, ids: Sequence[str], scale: float = 1) -> list[Overlap]:
-    """The overlaps among ids in a table of ``overlap.Overlap``'s fields with an id for a and b; by index into ids.
-
-    Args:
-        scale: by which the pictures were enlarged after the table was made.
-    """
-    index = {name: i for i, name in enumerate(ids)}
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Overlap(
-                index[row["a"]], index[row["b"]], int(row["quarter_turns"]), row["mirrored"] == "True",
-                round(int(row["dy"]) * scale), round(int(row["dx"]) * scale), float(row["share"]), float(row["correlation"]),
-            )
-            for row in csv.DictReader(file) if row["a"] in index and row["b"] in index
-        ]

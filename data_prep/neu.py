@@ -18,7 +18,7 @@ from PIL import Image
 
 from data_prep.command_line import exit_code
 from data_prep.decode import open_picture, require_mask
-from data_prep.overlap import Overlap, groups, overlaps
+from data_prep.overlap import Overlap, groups, overlaps, read_overlaps
 from data_prep.whole import whole
 
 SOURCE = "SD-saliency-900"
@@ -59,9 +59,7 @@ def surface_groups(name: str) -> dict[str, str]:
     if name.endswith(RANDOM):
         return {}
     keys = ids(name)
-    with OVERLAPS.open(newline="", encoding="utf-8") as file:
-        pairs = [(row["a"], row["b"]) for row in csv.DictReader(file) if row["a"] in keys]
-    joined = groups(IMAGES, [(keys.index(a), keys.index(b)) for a, b in pairs])
+    joined = groups(IMAGES, [(pair.a, pair.b) for pair in read_overlaps(OVERLAPS, keys)])
     return {key: keys[first] for key, first in zip(keys, joined)}
 
 

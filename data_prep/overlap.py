@@ -4,9 +4,12 @@ The steel pictures of NEU are cut from larger photographs, and many of the cuts 
 on steel that was trained on, so ``splits.split`` keeps such pictures together.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import csv
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -73,6 +76,34 @@ def overlaps(pictures: np.ndarray, progress: Callable = iter) -> list[Overlap]:
                 share = (1 - abs(dy) / H) * (1 - abs(dx) / W)
                 best[a, b] = Overlap(a, b, k, mirrored, dy, dx, share, correlation)
     return [best[pair] for pair in sorted(best)]
+
+
+def search(pictures: Mapping[int, np.ndarray], progress: Callable = iter) -> list[Overlap]:
+    """``overlaps`` among the pictures (H, W) of each size, by the keys of pictures."""
+    sizes = defaultdict(list)
+    for key, picture in pictures.items():
+        sizes[picture.shape].append(key)
+    return [
+        replace(pair, a=members[pair.a], b=members[pair.b])
+        for members in sizes.values() for pair in overlaps(np.stack([pictures[key] for key in members]), progress)
+    ]
+
+
+def read_overlaps(path: Path, ids: Sequence[str], scale: float = 1) -> list[Overlap]:
+    """The overlaps among ids in a table of ``Overlap``'s fields with an id for a and b; by index into ids.
+
+    Args:
+        scale: by which the pictures were enlarged after the table was made.
+    """
+    index = {name: i for i, name in enumerate(ids)}
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Overlap(
+                index[row["a"]], index[row["b"]], int(row["quarter_turns"]), row["mirrored"] == "True",
+                round(int(row["dy"]) * scale), round(int(row["dx"]) * scale), float(row["share"]), float(row["correlation"]),
+            )
+            for row in csv.DictReader(file) if row["a"] in index and row["b"] in index
+        ]
 
 
 def groups(count: int, pairs: list[tuple[int, int]]) -> list[int]:

@@ -111,12 +111,9 @@ def settings(folder: Path) -> dict:
 
 def surfaces(pairs: dict[str, tuple[Path, Path | None]], white: int | None) -> dict[str, str]:
     """For each picture the first of those that show the same surface in part, by a chain of such pictures; itself where none does."""
-    from data_prep.audit import Sample, search  # which only this needs
-
-    grey = (np.asarray(Image.fromarray(image).convert("L")) for _, image, _ in read(pairs, white))
-    samples = {i: Sample(key, "", image, np.zeros(0)) for i, (key, image) in enumerate(zip(pairs, grey))}
-    keys = list(pairs)
-    return {key: keys[first] for key, first in zip(keys, overlap.groups(len(keys), [(pair.a, pair.b) for pair in search(samples)]))}
+    grey = {i: np.asarray(Image.fromarray(image).convert("L")) for i, (_, image, _) in enumerate(read(pairs, white))}
+    keys, found = list(pairs), overlap.search(grey)
+    return {key: keys[first] for key, first in zip(keys, overlap.groups(len(keys), [(pair.a, pair.b) for pair in found]))}
 
 
 def digest(pairs: dict[str, tuple[Path, Path | None]]) -> str:

@@ -9,10 +9,8 @@ from PIL import Image
 
 from anet_core import dataset
 from data_prep import format, synthetic
-from data_prep.audit import (
-    FAULT, LISTED, NOTE, Finding, agreement, audit, leaked, main, read_manifest, read_overlaps, report,
-)
-from data_prep.overlap import Overlap, transform
+from data_prep.audit import FAULT, LISTED, NOTE, Finding, agreement, audit, leaked, main, read_manifest, report
+from data_prep.overlap import Overlap, read_overlaps, transform
 
 N = 100  # side of the pictures
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from data_prep import neu, synthetic
-from data_prep.audit import read_overlaps
 from data_prep.decode import open_picture
-from data_prep.overlap import SAME, SHARE, groups, high_pass, overlaps, transform
+from data_prep.overlap import SAME, SHARE, groups, high_pass, overlaps, read_overlaps, transform
 
 STEEL = Path(os.environ.get("ANET_DATA", "")) / neu.SOURCE
 

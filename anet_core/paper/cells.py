@@ -10,8 +10,9 @@ import pandas as pd
 
 from anet_core.grid import NEU, VARIANTS
 from anet_core.registry import ABLATION
+from data_prep.dagm import CLASSES
 
-DAGM = tuple(f"dagm-class{k}" for k in range(7, 11))
+DAGM = tuple(CLASSES)
 SETS = {"iou/neu": NEU, "iou/dagm": DAGM}  # the IoU on NEU-Seg or DAGM-Seg is the mean over their sets
 PLACES = {
     "table1_stages": "Table I", "section3c_blocks": "III.C", "table2_ablation": "Table II", "table3_neu": "Table III",
