@@ -1,6 +1,7 @@
 """Your own pictures: a folder of images and masks of any size and common format becomes a data set.
 
-Images and masks pair by name; case, ending and Unicode form of the names do not matter, and all masks may have one of ADDITIONS, as bolt_mask.png.
+Images and masks pair by name, in subfolders by that of the subfolder, too; case, ending and Unicode form of the names do not matter, and all masks may have
+one of ADDITIONS, as bolt_mask.png.
 """
 
 import hashlib
@@ -137,22 +138,29 @@ def find_pairs(source: Path, unmasked_sound: bool) -> dict[str, tuple[Path, Path
             f"{images[alone[0]]} has no mask in {source / 'masks'}; draw it, or give unmasked_sound (--unmasked-sound) if pictures "
             "without a mask are free of defects."
         )
-    return {unicodedata.normalize("NFC", path.stem): (path, masks.get(name)) for name, path in images.items()}
+    return {called(path, source / "images"): (path, masks.get(name)) for name, path in images.items()}
+
+
+def called(path: Path, folder: Path) -> str:
+    """The name of a picture in a folder without its ending, behind those of the subfolders that it lies in: "scratch-7" of scratch/7.png."""
+    return unicodedata.normalize("NFC", "-".join(path.relative_to(folder).with_suffix("").parts))
 
 
 def by_name(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by their name without ending, case folded."""
+    """The pictures of a folder and its subfolders by what they are ``called``, case folded."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} does not exist; put the pictures into images and their masks, named alike, into masks.")
     named = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in ("Thumbs.db", "desktop.ini"):
+    for path in sorted(folder.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts) or path.name in ("Thumbs.db", "desktop.ini"):
             continue  # what file managers leave behind
-        if not path.is_file() or path.suffix.lower() not in decode.SUFFIXES or not path.name.isprintable():
+        if path.is_dir() and not path.is_symlink():
+            continue  # rglob goes into it, but into no link
+        if not path.is_file() or path.suffix.lower() not in decode.SUFFIXES or not str(path.relative_to(folder)).isprintable():
             raise ValueError(f"{str(path)!r} is not a file that ends in {', '.join(decode.SUFFIXES)}; convert, rename or remove it.")
-        name = unicodedata.normalize("NFC", path.stem).casefold()
+        name = called(path, folder).casefold()
         if name in named:
-            raise ValueError(f"{named[name]} and {path.name} have one name but for case and ending; rename one, with its mask.")
+            raise ValueError(f"{named[name]} and {path.relative_to(folder)} have one name but for case, ending and subfolders; rename one, with its mask.")
         named[name] = path
     return named
 

@@ -31,7 +31,7 @@ def picture(height: int = 64, width: int = 64) -> tuple[np.ndarray, np.ndarray]:
 
 def put(source, name: str, image, mask, ending: str = ".png", mask_name: str | None = None) -> None:
     for kind, array, file in (("images", image, name + ending), ("masks", mask, mask_name or f"{name}.png")):
-        (source / kind).mkdir(parents=True, exist_ok=True)
+        (source / kind / file).parent.mkdir(parents=True, exist_ok=True)
         if array is not None:
             (array if isinstance(array, Image.Image) else Image.fromarray(array)).save(source / kind / file)
 
@@ -72,6 +72,22 @@ def test_common_formats_and_names_become_one_set(tmp_path):
     for name, (image, mask, _) in loaded.items():
         assert np.array_equal(image, drawn[name][0]) and np.array_equal(mask, drawn[name][1] == 255)
     assert [split for *_, split in loaded.values()].count("test") == 1
+
+
+def test_subfolders_are_read_and_their_names_go_into_those_of_the_pictures(tmp_path):
+    source, drawn = tmp_path / "source", {}
+    for kind in ("scratch", "dent/deep"):
+        for number in range(2):
+            drawn[f"{kind.replace('/', '-')}-{number}"] = image, mask = picture()
+            put(source, f"{kind}/{number}", image, mask, mask_name=f"{kind}/{number}_mask.png")
+    (source / "images" / ".thumbnails").mkdir()
+    (source / "images" / ".thumbnails" / "0.png").write_text("left behind")
+    loaded = load_all(own.prepare(source, tmp_path / "set"))
+    assert loaded.keys() == drawn.keys()
+    assert all(np.array_equal(image, drawn[name][0]) and np.array_equal(mask, drawn[name][1] == 255) for name, (image, mask, _) in loaded.items())
+    put(source, "scratch-0", *picture(), mask_name="scratch-0_mask.png")
+    with pytest.raises(ValueError, match="scratch/0.png and scratch-0.png have one name|scratch-0.png and scratch/0.png have one name"):
+        own.prepare(source, tmp_path / "another")
 
 
 def test_jpeg_pictures_stay_what_pillow_decodes(tmp_path):
@@ -250,7 +266,7 @@ FAULTS = {
     "zero bytes": (lambda source: (source / "images" / "p3.png").write_bytes(b""), "p3.png cannot be read"),
     "cut short": (lambda source: cut(source / "masks" / "p3.png"), "p3.png cannot be read"),
     "another format": (lambda source: Image.new("L", (64, 64)).save(source / "images" / "p9.webp"), "p9.webp' is not a file that"),
-    "folder": (lambda source: (source / "images" / "more.png").mkdir(), "more.png' is not a file"),
+    "a linked folder": (lambda source: (source / "images" / "more").symlink_to(source / "masks"), "more' is not a file that ends in"),
     "line break": (lambda source: put(source, "a\nb", *picture()), "is not a file that ends in"),
     "two images of one stem": (lambda source: put(source, "p3", picture()[0], None, ".jpg"), "p3.jpg and p3.png have one name"),
     "two images but for case": (lambda source: put(source, "P3", *picture()), "P3.png and p3.png have one name"),
