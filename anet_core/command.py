@@ -8,7 +8,6 @@ import inspect
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from data_prep.command_line import exit_code
 
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
 CALIBRATION = 100  # pictures that int8 takes its ranges from
-WRITER = "Software", "anet"  # the text in the head of each PNG that predict writes
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -31,6 +29,7 @@ def predict(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from anet_core.inference import Segmenter
+    from anet_core.marking import is_written, listing, mark, pictures_in, require_folder, walk
     from data_prep.decode import SUFFIXES
 
     segmenter = Segmenter(options.weights, options.precision, options.threads, options.tile, options.overlap, options.threshold)
@@ -61,125 +60,13 @@ def predict(options: argparse.Namespace) -> int:
     taken = {path.resolve() for path in pictures}
     for path, out in tqdm(pictures.values(), unit="picture", leave=False, disable=None):
         try:
-            line = mark(path, out, segmenter, options, taken)
+            line = mark(path, out, segmenter, options.white, options.min_pixels, taken)
         except (ValueError, OSError) as error:
             fail(error)
         else:
             tqdm.write(json.dumps(line))
             sys.stdout.flush()
     return 1 if failed else 0
-
-
-def mark(path: Path, out: Path, segmenter: "Segmenter", options: argparse.Namespace, taken: set[Path]) -> dict:
-    """Write mask and overlay of one picture; what is printed of it.
-
-    Args:
-        out: the folder that they go to.
-        taken: files that may not be written, the pictures and what was written before; those of this picture are added.
-
-    Raises:
-        ValueError, OSError: the picture cannot be read, or its files not be written, or one is there that ``save`` did not write.
-    """
-    import numpy as np
-
-    from anet_core.dataset import read_image
-    from anet_core.defects import overlay, regions, without_specks
-
-    files = {kind: out / f"{path.stem}-{kind}.png" for kind in ("mask", "overlay")}
-    if clash := taken & {file.resolve() for file in files.values()}:
-        raise ValueError(f"{path} would be written to {min(clash)}, which holds another picture; rename it or give another --out.")
-    earlier = [file for file in files.values() if file.is_file()]
-    if foreign := [file for file in earlier if not is_written(file)]:
-        raise ValueError(f"{path} would be written to {foreign[0]}, which anet predict did not write; move that file or give another --out.")
-    for file in earlier:  # not to be taken for this picture's where it cannot be read
-        file.unlink()
-    image = read_image(path, options.white or segmenter.white)
-    taken |= {file.resolve() for file in files.values()}
-    mask, milliseconds = segmenter.timed(image)
-    mask = without_specks(mask, options.min_pixels)
-    if not out.is_dir():
-        require_folder(out)
-    save(255 * mask.astype(np.uint8), files["mask"])
-    save(overlay(image, mask), files["overlay"])
-    return {
-        "file": str(path), **{kind: str(file) for kind, file in files.items()}, "width": image.shape[1], "height": image.shape[0],
-        "defect_pixels": int(mask.sum()), "defect_fraction": float(mask.mean()), "regions": regions(mask),
-        "inference_ms": round(milliseconds, 3),
-    }
-
-
-def listing(folder: Path) -> list[Path]:
-    """What a folder holds, but for names that begin with a dot."""
-    return [path for path in folder.iterdir() if path.name[0] != "."]
-
-
-def walk(folder: Path, fail: Callable[[OSError], None]) -> list[Path]:
-    """The files in a folder and its subfolders, but for names that begin with a dot, and links to folders, which are not followed.
-
-    Args:
-        fail: told of each folder that cannot be read.
-    """
-    found = []
-    for place, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if name[0] != "."]
-        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
-        found += [Path(place, name) for name in (*links, *files) if name[0] != "."]
-    return found
-
-
-def pictures_in(source: Path, listed: list[Path] | None = None) -> list[Path]:
-    """A file itself, or the pictures of a folder but for those that ``save`` wrote, by folder and name.
-
-    Args:
-        listed: what of the folder is looked at; by default all that it holds itself.
-    """
-    from data_prep.decode import SUFFIXES
-    from data_prep.format import natural
-
-    if not source.is_dir():
-        if not source.exists():
-            raise FileNotFoundError(f"{source} does not exist; give a picture or a folder of pictures.")
-        return [source]
-    listed = listing(source) if listed is None else listed
-    files = (path for path in listed if path.suffix.lower() in SUFFIXES and not path.is_dir())
-    found = [path for path in files if not is_written(path)]
-    if not found:
-        subfolders = ", or --recursive to anet predict for its subfolders" * any(path.is_dir() and not path.is_symlink() for path in listed)
-        raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}, but for what anet predict wrote; give a folder that does{subfolders}.")
-    return sorted(found, key=lambda path: (tuple(map(natural, path.parent.parts)), natural(path.stem), path.name))
-
-
-def save(image, path: Path) -> None:
-    """Write a picture as PNG, whole or not at all, with a head by which ``is_written`` knows it."""
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    from data_prep.whole import whole
-
-    text = PngInfo()
-    text.add_text(*WRITER)
-    with whole(path) as temporary:
-        Image.fromarray(image).save(temporary, "PNG", pnginfo=text, compress_level=3)  # of a picture in half the time of 6, a twentieth larger
-
-
-def is_written(path: Path) -> bool:
-    """Whether a file is as ``save`` wrote it; one that another program wrote again is not."""
-    try:
-        if path.is_file():  # a pipe would be waited for
-            with path.open("rb") as file:
-                return "\0".join(WRITER).encode() in file.read(64)  # of a PNG the signature, the size, and where save puts the text
-    except OSError:  # what cannot be read is told by who reads the picture
-        pass
-    return False
-
-
-def require_folder(folder: Path) -> None:
-    """Make a folder where there is none; OSError unless a file can be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OSError(f"{folder} cannot be written to ({error.strerror}); give another --out.") from None
 
 
 def export(options: argparse.Namespace) -> None:
@@ -193,6 +80,7 @@ def export(options: argparse.Namespace) -> None:
     import warnings
 
     from anet_core import deployment, inference
+    from anet_core.marking import require_folder
     from anet_core.prediction import HALF
 
     out = options.out
@@ -233,6 +121,7 @@ def calibration(folder: Path, size: tuple[int, int], white: int | None) -> "np.n
 
     from anet_core.dataset import read_image
     from anet_core.inference import to_input
+    from anet_core.marking import pictures_in
     from data_prep.own import grown
 
     height, width = size

@@ -221,7 +221,7 @@ def compile_for_cpu(model: ov.Model, precision: str, threads: int, **settings: o
 
 
 def request(compiled: ov.CompiledModel, image: np.ndarray) -> ov.InferRequest:
-    """What runs the model on an image, of what the model takes, which is not copied: what is written into it is what the next run sees."""
+    """What runs the model on an image, of what the model takes, which is not copied: keep it, and what is written into it is what the next run sees."""
     made = compiled.create_infer_request()
     made.set_input_tensor(ov.Tensor(image, shared_memory=True))
     return made

@@ -9,7 +9,7 @@ import torch
 from anet_core import records
 from anet_core.complexity import true_macs
 from anet_core.faults import fault
-from anet_core.grid import Cell
+from anet_core.grid import GRID, Cell
 from anet_core.protocol import protocol
 from anet_core.registry import build
 from anet_core.run import processor
@@ -17,14 +17,15 @@ from anet_core.subject import side
 
 
 def seconds_a_pixel(results: Path, device: str) -> dict[str, float]:
-    """Training time of each network for a pixel, by the records made on this processor: their median."""
+    """Training time of each network for a pixel, by the grid's records made on this processor: their median."""
     found: dict[str, list[float]] = {}
-    for path in sorted((results / "runs").glob("*.json")):
-        if fault(path) or records.diverged(record := records.read(path)):  # one that diverged ended early
+    for cell in GRID:
+        path = cell.record(results)
+        if not path.exists() or fault(path) or records.diverged(record := records.read(path)):  # one that diverged ended early
             continue
         if record["processor"] == processor(device):
-            seen = record["iterations"] * record["batch_size"] * pixels(record["dataset"])
-            found.setdefault(record["model"], []).append(record["seconds"] / seen)
+            seen = record["iterations"] * record["batch_size"] * pixels(cell.dataset)
+            found.setdefault(cell.model, []).append(record["seconds"] / seen)
     return {model: median(seconds) for model, seconds in found.items()}
 
 

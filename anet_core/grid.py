@@ -10,7 +10,7 @@ from data_prep.dagm import CLASSES
 
 NEU = tuple(neu.PREFIXES)
 VARIANTS = (neu.RANDOM, neu.PROPOSED)  # split at random, which the paper does not exclude; trained on masks that were not drawn by people
-TILES = magnetic_tile.NAME  # the published version's fourth data set
+TILES = magnetic_tile.NAME  # which the published text adds
 LIGHT = ("ENet", "TopFormer", "ESNet", "ERFNet", "BiSeNet", "BiSeNetV2", "STDC")  # Table III's, the cheapest first
 CLASSICAL = tuple(name for name in PEERS if name not in LIGHT)
 REPEATED = ("A-Net", "ENet", "UNet", *EXTENSIONS)  # run again on other splits and by other seeds

@@ -71,8 +71,8 @@ def copying(size: int, threads: int, repetitions: int) -> np.ndarray:
 
 def starting(threads: int, repetitions: int) -> np.ndarray:
     """Microseconds of an operator with next to nothing to do, one of those of ``chain``."""
-    run = request(compile_for_cpu(chain(), "f32", threads), np.ones((1, 16, 8, 8), np.float32)).infer
-    return 1e6 * seconds(run, repetitions) / CHAIN
+    image = np.ones((1, 16, 8, 8), np.float32)
+    return 1e6 * seconds(request(compile_for_cpu(chain(), "f32", threads), image).infer, repetitions) / CHAIN
 
 
 def chain() -> ov.Model:

@@ -1,4 +1,4 @@
-"""How every command line of the repository ends."""
+"""How command lines end."""
 
 import functools
 import sys

@@ -133,7 +133,8 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is damaged or lists nothing, a picture twice, or one that is neither for training nor for testing.
+        ValueError: it is damaged or lists nothing, a picture twice, one that is neither for training nor for testing, or one whose size or share of
+            defects is no number.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f'{folder} does not exist; make it with "python -m data_prep make NAME --source DIR".')

@@ -132,7 +132,7 @@ def find_pairs(source: Path, unmasked_sound: bool) -> dict[str, tuple[Path, Path
     if not images:
         raise FileNotFoundError(f"{source / 'images'} holds no picture; put some there, and their masks into {source / 'masks'}.")
     if alone := sorted(masks.keys() - images.keys()):
-        raise ValueError(f"{masks[alone[0]]} has no image of the same name in {source / 'images'}; rename or remove it.")
+        raise ValueError(f"{masks[alone[0]]} has no image of the same name in {source / 'images'}; rename or remove it, or put it into the subfolder that its image is in.")
     if (alone := sorted(images.keys() - masks.keys())) and not unmasked_sound:
         raise ValueError(
             f"{images[alone[0]]} has no mask in {source / 'masks'}; draw it, or give unmasked_sound (--unmasked-sound) if pictures "

@@ -9,7 +9,7 @@ def split(rows: list[dict], test: int, seed: int) -> list[dict]:
     """The manifest's rows with a split drawn by a seed: whole groups, in random order, as long as they fit.
 
     Pictures without a defect, where there are any, are given to the test images in their share of the set, or as near to
-    it as leaves a defect on both sides where two groups or more have one.
+    it as leaves a defect on both sides where two groups or more have one, and for training where one has.
 
     Raises:
         ValueError: the groups are too large for that many test images.
@@ -24,10 +24,11 @@ def split(rows: list[dict], test: int, seed: int) -> list[dict]:
     )
     share, every = test - round(test * sum(map(len, sound)) / len(rows)), sum(map(len, defective))
     ours, others = reach(defective)[0], reach(sound)[0]
-    both = len(defective) > 1 and 0 < test < len(rows)
-    possible = [n for n in range(test + 1) if ours >> n & 1 and others >> (test - n) & 1 and (0 < n < every or not both)]
+    # One group with a defect is for training, of more than one some are on either side.
+    allowed = range(min(1, len(defective) - 1), every) if defective and 0 < test < len(rows) else range(test + 1)
+    possible = [n for n in allowed if n <= test and ours >> n & 1 and others >> (test - n) & 1]
     if not possible:
-        sides = " with a defect on both sides of the split" * both
+        sides = " with a defect on both sides of the split" * (len(defective) > 1)
         raise ValueError(f"no groups of pictures of the same surface make up {test} test images{sides}; ask for another number.")
     share = min(possible, key=lambda n: abs(n - share))
     tested = {i for group in fill(defective, share) + fill(sound, test - share) for i in group}

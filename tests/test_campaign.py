@@ -30,7 +30,8 @@ CELL = Cell("A-Net", "squares", "quick")
 def toy(squares, monkeypatch, tmp_path):
     """A grid of two cells on a small data set; the folder of its results."""
     monkeypatch.setenv("ANET_DATA", str(squares.parent))
-    monkeypatch.setattr(campaign, "GRID", [CELL, Cell("A-Net", "squares", "quick", seed=1)])
+    for module in (campaign, effort):
+        monkeypatch.setattr(module, "GRID", [CELL, Cell("A-Net", "squares", "quick", seed=1)])
     return tmp_path / "results"
 
 

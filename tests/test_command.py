@@ -23,10 +23,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from anet_core import build, command, deployment, inference, records, training, weights
-from anet_core.command import calibration, main, pictures_in
+from anet_core.command import calibration, main
 from anet_core.dataset import load, read_image
 from anet_core.defects import overlay, regions, without_specks
 from anet_core.inference import Segmenter, to_input, weights_file
+from anet_core.marking import pictures_in
 from anet_core.metrics import confusion
 from anet_core.prediction import HALF, pad_amounts, predict
 from anet_core.protocol import PROTOCOLS, QUICK

@@ -102,6 +102,8 @@ def test_groups_that_cannot_make_up_the_number_are_refused():
         splits.split(rows_of(3, 3, 3), 5, 0)
     with pytest.raises(ValueError, match="make up 1 test images; ask for another"):
         splits.split(rows_of(3), 1, 0)
+    with pytest.raises(ValueError, match="make up 12 test images; ask for another"):  # the only defects would all be tested on
+        splits.split(rows_of(12) + rows_of(*[1] * 10, defect=0), 12, 0)
     with pytest.raises(ValueError, match="make up 4 test images with a defect on both sides"):
         splits.split(rows_of(6, 6) + rows_of(*[4] * 30, defect=0), 4, 0)
 

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from anet_core import build, deployment, measurements, operators, roofline, statistics, timing
+from anet_core import build, deployment, measurements, operators, roofline, statistics, timing, weights
 from anet_core.command import CALIBRATION
 from anet_core.dataset import Samples, load
 from anet_core.grid import LIGHT, NEU

@@ -25,6 +25,7 @@ from torch import nn
 from anet_core import build, deployment, timing, weights
 from anet_core.inference import to_input
 from anet_core.paper import table
+from anet_core.rewrites import optimise
 from anet_core.timing import BURST
 from data_prep import synthetic
 from data_prep.command_line import exit_code
