@@ -159,9 +159,12 @@ def test_the_readme_says_what_the_parts_bring(runs):
 
 
 def test_what_another_reading_of_the_text_gives_is_as_the_readme_says(runs):
-    gain, lead = over_sets(runs, "A-Net:sum-last", "A-Net"), over_sets(runs, "ENet", "A-Net:sum-last")
-    assert lead[1] < 0 < lead[2] and "then the balance is open" in readme()
-    assert f"It differs from A-Net as built here by {with_interval(gain).replace(' (', ' points (')}, and ENet differs from it by {with_interval(lead)}" in readme()
+    (gain, low, high), lead = over_sets(runs, "A-Net:sum-last", "A-Net"), over_sets(runs, "ENet", "A-Net:sum-last")
+    assert low > 0 and f"It is ahead of A-Net as built here by {gain:.1f} points ({low:.1f} to {high:.1f})" in readme()
+    assert lead[1] < 0 < lead[2] and f"ENet differs from it by {with_interval(lead)}: then the balance is open" in readme()
+    mean, low, high = over_sets(runs, "UNet", "A-Net:sum-last")
+    assert high < 0 and f"UNet is behind it by {-mean:.1f} points ({-high:.1f} to {-low:.1f}), so that it keeps up" in readme()
+    assert [len(of_set["A-Net:sum-last"]) for of_set in runs] == [6, 6, 6] and "on six splits of each set" in readme()
 
 
 def test_few_verdicts_of_one_set_remain_where_all_networks_are_compared_at_once(runs):
