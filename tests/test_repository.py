@@ -262,11 +262,11 @@ def test_the_table_of_contents_lists_every_page():
     assert sorted(listed) == sorted(pages)
 
 
-def test_every_file_of_the_package_has_its_place():
-    table = (ROOT / "CONTRIBUTING.md").read_text().split("## Find your way")[1].split("\n## ")[0].split("|---|")[1]
-    package = ROOT / "anet_core"
-    files = [path.stem for path in package.glob("[!_]*.py")] + [f"{path.parent.name}/" for path in package.glob("*/*.py")]
-    assert sorted(re.findall(r"`([a-z_0-9]+/?)`", table)) == sorted(set(files))
+def test_every_file_of_the_packages_has_its_place():
+    tables = (ROOT / "CONTRIBUTING.md").read_text().split("## Find your way")[1].split("\n## ")[0].split("\n|---|---|\n")[1:]
+    for name, table in zip(("anet_core", "data_prep"), tables, strict=True):
+        files = [path.stem for path in (ROOT / name).glob("[!_]*.py")] + [f"{path.parent.name}/" for path in (ROOT / name).glob("*/*.py")]
+        assert sorted(re.findall(r"`([a-z_0-9]+/?)`", table.split("\n\n")[0])) == sorted(set(files))
 
 
 def test_book_finds_its_settings():
