@@ -15,7 +15,7 @@ import torch
 import yaml
 from packaging.requirements import Requirement
 
-from anet_core import build, complexity, records, timing
+from anet_core import build, complexity, measurements, records, timing
 from anet_core.grid import LIGHT, NEU
 from anet_core.paper import printed_iou
 from anet_core.paper.cells import printed
@@ -165,6 +165,9 @@ def test_what_another_reading_of_the_text_gives_is_as_the_readme_says(runs):
     mean, low, high = over_sets(runs, "UNet", "A-Net:sum-last")
     assert high < 0 and f"UNet is behind it by {-mean:.1f} points ({-high:.1f} to {-low:.1f}), so that it keeps up" in readme()
     assert [len(of_set["A-Net:sum-last"]) for of_set in runs] == [6, 6, 6] and "on six splits of each set" in readme()
+    ratios = measurements.recorded("rewrites", "amd-epyc-2-cores").query("threads == 2").pivot(index="network", columns="precision", values="ratio")
+    against = ratios.loc["A-Net:sum-last, rewritten"] / ratios.loc["ENet"]
+    assert f"rewritten it is {against['f32']:.2f} times as fast as ENet in f32 and {against['bf16']:.2f} times in bf16 on the EPYC" in readme()
 
 
 def test_few_verdicts_of_one_set_remain_where_all_networks_are_compared_at_once(runs):
