@@ -347,8 +347,8 @@ def parser() -> argparse.ArgumentParser:
 @exit_code
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
-    options = parser().parse_args(arguments)
     try:
+        options = parser().parse_args(arguments)
         return options.run(options)
     except BrokenPipeError:  # who read the lines has had enough of them
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
