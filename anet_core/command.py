@@ -57,7 +57,7 @@ def predict(options: argparse.Namespace) -> int:
             f"passed over: {', '.join(sorted(map(str, passed))[:3])}{', ...' * (len(passed) > 3)} ({len(passed)} in all); read are files that end in "
             f"{', '.join(SUFFIXES)}, but for those that anet predict wrote{folders}", file=sys.stderr,
         )
-    taken = {path.resolve() for path in pictures}
+    taken = {Path(os.path.realpath(path)) for path in pictures}
     for path, out in tqdm(pictures.values(), unit="picture", leave=False, disable=None):
         try:
             line = mark(path, out, segmenter, options.white, options.min_pixels, taken)

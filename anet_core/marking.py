@@ -32,7 +32,7 @@ def mark(path: Path, out: Path, segmenter: Segmenter, white: int | None, min_pix
         ValueError, OSError: the picture cannot be read, or its files not be written, or one is there that ``save`` did not write.
     """
     files = {kind: out / f"{path.stem}-{kind}.png" for kind in ("mask", "overlay")}
-    if clash := taken & {file.resolve() for file in files.values()}:
+    if clash := taken & {Path(os.path.realpath(file)) for file in files.values()}:
         raise ValueError(f"{path} would be written to {min(clash)}, which holds another picture; rename it or give another --out.")
     earlier = [file for file in files.values() if file.is_file()]
     if foreign := [file for file in earlier if not is_written(file)]:
@@ -40,7 +40,7 @@ def mark(path: Path, out: Path, segmenter: Segmenter, white: int | None, min_pix
     for file in earlier:  # not to be taken for this picture's where it cannot be read
         file.unlink()
     image = read_image(path, white or segmenter.white)
-    taken |= {file.resolve() for file in files.values()}
+    taken |= {Path(os.path.realpath(file)) for file in files.values()}
     mask, milliseconds = segmenter.timed(image)
     mask = without_specks(mask, min_pixels)
     if not out.is_dir():

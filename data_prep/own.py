@@ -25,7 +25,7 @@ ADDITIONS = re.compile("[ _.-]?(mask|label|gt|seg)")  # to the names of masks
 
 def prepare(
     source: Path, out: Path, *, tile: int = TILE, overlap: int = 0, test: int | None = None, split_seed: int = 0,
-    white: int | None = None, defect_values: Collection[int] = (), threshold: int | None = None, unmasked_sound: bool = False, join_overlaps: bool = False,
+    white: int | None = None, defect_values: Collection[int] | int = (), threshold: int | None = None, unmasked_sound: bool = False, join_overlaps: bool = False,
 ) -> Path:
     """Make a data set from source/images and source/masks.
 
@@ -54,6 +54,8 @@ def prepare(
         FileNotFoundError, FileExistsError, ValueError: one sentence that names the file; no folder is made.
     """
     source, out = Path(source), Path(out)
+    if isinstance(defect_values, int):
+        defect_values = (defect_values,)
     if tile < LEAST or not 0 <= overlap < tile:
         raise ValueError(f"tiles of {tile} that share {overlap} pixels are impossible; give a tile of {LEAST} or more and a smaller overlap.")
     if defect_values and threshold is not None:
@@ -184,6 +186,8 @@ def read(pairs: dict[str, tuple[Path, Path | None]], white: int | None) -> Itera
         if mask.shape != image.shape[:2]:
             (height, width), (rows, columns) = image.shape[:2], mask.shape
             raise ValueError(f"{mask_path} is {columns}x{rows} but its image is {width}x{height}; make them one size.")
+        if mask_path and np.array_equal(mask, image):
+            raise ValueError(f"{image_path} and {mask_path} are one picture; take masks out of the images.")
         yield key, image, mask
 
 
@@ -206,6 +210,9 @@ def choose_defects(values: dict[Path, list[int]], given: Collection[int], thresh
     """Those of all masks' values that mean a defect; 0 only where it is given."""
     if given:
         return sorted({value for present in values.values() for value in present} & set(given))
+    for path, present in values.items() if threshold is not None else ():
+        if any(present) and max(present) <= threshold:
+            raise ValueError(f"{path} holds no value above the threshold {threshold}, but {max(present)}; bring all masks to one scale.")
     found: dict[int, Path] = {}
     for path, present in values.items():
         found |= {value: path for value in present if value and value not in found}
@@ -216,7 +223,7 @@ def choose_defects(values: dict[Path, list[int]], given: Collection[int], thresh
                 f"{path} holds the values {', '.join(map(str, present[:FEW]))}{', ...' * (len(present) > FEW)}, but a mask may hold 0 and "
                 f"one other{f', as {first.name} holds {value},' * (first != path)} the same in all; "
                 + (f"of all values, {', '.join(map(str, every))}, give those that mean a defect as defect_values (--defect-values)." if len(every) <= FEW
-                   else "give defect_values (--defect-values), or for grey edges between 0 and 255 threshold 127.")
+                   else f"give defect_values (--defect-values), or for grey edges between 0 and {every[-1]} threshold {every[-1] // 2}.")
             )
     return sorted(value for value in found if threshold is None or value > threshold)
 
@@ -242,7 +249,7 @@ def corners(key: str, sides: tuple[int, int], size: tuple[int, int], overlap: in
     return {f"{key}-{row}-{column}": (row, column) for row in rows for column in columns}
 
 
-def starts(side: int, tile: int, overlap: int = 0) -> list[int]:
+def starts(side: int, tile: int, overlap: int) -> list[int]:
     """Where the fewest tiles begin that cover a side and share ``overlap`` pixels or more, evenly spread."""
     if side <= tile:
         return [0]

@@ -33,9 +33,11 @@ def samples(
         ValueError: a file is damaged, a picture has another size or was annotated twice, or an annotation is not a polygon
             that covers a pixel of its picture.
     """
-    files = sorted(source.glob("*.json")) if source.is_dir() else [source]
+    files = sorted(path for path in source.rglob("*") if path.suffix.lower() == ".json" and path.name[0] != ".") if source.is_dir() else [source]
     if not files:
         raise FileNotFoundError(f"{source} holds no JSON; give the folder of labelme's files, or one COCO file.")
+    if below := sorted(path for path in pictures.glob("*/**/*") if path.suffix.lower() in decode.SUFFIXES):
+        raise ValueError(f"{below[0]} lies in a subfolder, which annotations do not name; put all pictures into {pictures}.")
     drawn: dict[str, str] = {}
     for path in files:
         for name, size, polygons in drawings(path):
@@ -94,7 +96,7 @@ def drawings(path: Path) -> list[Drawing]:
         return [labelme(content, path)] if "shapes" in content else coco(content, path)
     except (KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} is neither labelme's nor COCO's JSON ({reason}); export it again.") from None
+        raise ValueError(f"{path} is neither labelme's nor COCO's JSON ({reason}); export it as COCO with polygons.") from None
 
 
 def labelme(content: dict, path: Path) -> Drawing:
@@ -116,17 +118,19 @@ def outline(shape: dict) -> list:
 
 def coco(content: dict, path: Path) -> list[Drawing]:
     """The pictures and polygons of a COCO file; a picture without annotations is one without a defect."""
-    found: dict[int, list[np.ndarray]] = {image["id"]: [] for image in content["images"]}
+    found: dict[str, list[np.ndarray]] = {str(image["id"]): [] for image in content["images"]}  # VIA writes some as numbers, some as text
     if len(found) < len(content["images"]):
         raise ValueError(f"{path} lists two pictures by one id; export it again.")
     for annotation in content["annotations"]:
         parts = annotation.get("segmentation")
         if not isinstance(parts, list) or not parts:
             raise ValueError(f"{path}: annotation {annotation['id']} has a run-length mask or none; export polygons.")
-        if annotation["image_id"] not in found:
+        if not isinstance(parts[0], list):  # VIA has one polygon to an annotation, and not a list of them
+            parts = [parts]
+        if (of := str(annotation["image_id"])) not in found:
             raise ValueError(f"{path}: annotation {annotation['id']} is of a picture that is not listed; export it again.")
-        found[annotation["image_id"]] += [corners([part[i : i + 2] for i in range(0, len(part), 2)], path) for part in parts]
-    return [(file_name(image["file_name"]), (image["width"], image["height"]), found[image["id"]]) for image in content["images"]]
+        found[of] += [corners([part[i : i + 2] for i in range(0, len(part), 2)], path) for part in parts]
+    return [(file_name(image["file_name"]), (image["width"], image["height"]), found[str(image["id"])]) for image in content["images"]]
 
 
 def corners(points: list, path: Path) -> np.ndarray:

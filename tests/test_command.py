@@ -135,16 +135,18 @@ def test_a_folder_that_cannot_be_written(place, pictures, capsys):
     assert re.fullmatch(r".*file\S* cannot be written to \(.*\); give another --out.\n", capsys.readouterr().err)
 
 
-def test_two_links_to_one_picture_are_two_and_one_that_leads_nowhere_is_said(pictures, capsys):
+def test_two_links_to_one_picture_are_two_and_those_that_lead_nowhere_are_said(pictures, capsys):
     folder = pictures.parent / "links"
     folder.mkdir()
     for name in ("a", "b"):
         (folder / f"{name}.png").symlink_to(pictures / "whole 10.png")
     (folder / "c.png").symlink_to(pictures / "gone.png")
+    (folder / "d.png").symlink_to(folder / "d.png")
     assert main(["predict", str(folder), "--out", str(pictures.parent / "out"), *SMALL]) == 1
     printed, said = capsys.readouterr()
     assert [Path(json.loads(line)["file"]).name for line in printed.splitlines()] == ["a.png", "b.png"]
-    assert said.startswith(f"{folder / 'c.png'} is missing") and len(said.splitlines()) == 1
+    gone, loop = said.splitlines()
+    assert gone.startswith(f"{folder / 'c.png'} is missing") and loop.startswith(f"{folder / 'd.png'} cannot be read as a picture")
 
 
 def test_a_damaged_picture_takes_no_name_from_a_good_one(pictures, capsys):

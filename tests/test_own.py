@@ -1,10 +1,13 @@
 import json
 import os
+import shutil
+import struct
 import subprocess
 import sys
 import unicodedata
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -241,6 +244,64 @@ def test_sixteen_bits_keep_the_scale_of_the_whole_set(tmp_path):
     (folder / own.NOTE).write_text('{"size": [64')
     with pytest.raises(ValueError, match=f"{own.NOTE} is damaged; make the data set again"):
         own.settings(folder)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_colour_of_fewer_than_16_bits_is_not_read_as_black(ending, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    values = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(np.uint16)
+    cv2.imwrite(str(path), values[..., ::-1])
+    assert np.array_equal(dataset.read_image(path), values >> 8)
+    with pytest.raises(ValueError, match="a.... has colour of 16 bits that a camera of fewer may have made, and white is for grey alone; save it with 8 bits"):
+        dataset.read_image(path, 4095)
+    cv2.imwrite(str(path), values >> 4)
+    for white in (None, 4095):
+        with pytest.raises(ValueError, match="has colour of 16 bits"):
+            dataset.read_image(path, white)
+
+
+def test_a_saturated_pixel_does_not_make_16_bits_of_14(tmp_path):
+    Image.fromarray(np.full((20, 30), 2**14 - 1, np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="give white"):
+        dataset.read_image(tmp_path / "a.png")
+    Image.fromarray(np.full((20, 30), 2**14, np.uint16)).save(tmp_path / "a.png")
+    assert (dataset.read_image(tmp_path / "a.png") == 64).all()
+
+
+@pytest.mark.parametrize("shape, tag, value", [((20, 30), 262, 0), ((20, 30, 3), 284, 2)])
+def test_what_pillow_misreads_of_tiff_is_refused(shape, tag, value, tmp_path):
+    path = tmp_path / "a.tif"
+    cv2.imwrite(str(path), np.full(shape, 40_000, np.uint16))
+    assert (dataset.read_image(path) == 156).all()
+    content = path.read_bytes()
+    entry = struct.pack("<HHII", tag, 3, 1, 1)
+    assert content.count(entry) == 1
+    path.write_bytes(content.replace(entry, struct.pack("<HHII", tag, 3, 1, value)))
+    with pytest.raises(ValueError, match="a.tif cannot be read as a picture .its 16 bits are stored with white as 0, or one colour behind the other"):
+        dataset.read_image(path)
+
+
+def test_a_threshold_may_not_pass_over_a_whole_mask(tmp_path):
+    drawn = put_plain(tmp_path / "source")
+    put(tmp_path / "source", "p3", drawn["p3"][0], drawn["p3"][1] // 255)
+    with pytest.raises(ValueError, match="p3.png holds no value above the threshold 127, but 1; bring all masks to one scale"):
+        own.prepare(tmp_path / "source", tmp_path / "set", threshold=127)
+
+
+def test_the_threshold_that_is_told_is_half_of_the_largest_value(tmp_path):
+    put(tmp_path / "source", "p", picture()[0], np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64))
+    with pytest.raises(ValueError, match="for grey edges between 0 and 65535 threshold 32767"):
+        own.prepare(tmp_path / "source", tmp_path / "set")
+
+
+def test_masks_among_the_pictures_are_not_pictures(tmp_path):
+    put_plain(tmp_path / "source")
+    for path in (tmp_path / "source" / "masks").iterdir():
+        for folder in ("images", "masks"):
+            shutil.copy(path, tmp_path / "source" / folder / f"{path.stem}_mask.png")
+        path.unlink()
+    with pytest.raises(ValueError, match="images/p0_mask.png and .*masks/p0_mask.png are one picture; take masks out of the images"):
+        own.prepare(tmp_path / "source", tmp_path / "set", unmasked_sound=True)
 
 
 def test_pictures_turned_by_exif_meet_masks_drawn_upright(tmp_path):
