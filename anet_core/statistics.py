@@ -218,7 +218,8 @@ def rank_by_chance(ours: dict[str, list[dict]], printed: dict[str, float]) -> fl
 def rank_of_redraws(runs: dict[str, list[dict]]) -> tuple[float, float, float]:
     """Spearman's rank correlation of two redraws of mean IoUs over surfaces: its median, 2.5th and 97.5th percentile.
 
-    What ``rank_correlation`` comes to where the true orders are the same and each is known from one test.
+    An upper estimate of what ``rank_correlation`` comes to where the true orders are the same and each is known from one test: both are redrawn from one
+    test, whose own error they share, and no network is trained again.
     """
     ones, others = (np.stack([bootstrap(of_one, seed) for of_one in runs.values()]) for seed in (0, 1))  # (networks, RESAMPLES)
     found = spearman(ones, others)

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from anet_core.blocks import KINDS, DownBlock, LightBlock, SegHead, UpBlock, WideBlock, plain
+from anet_core.blocks import KINDS, DownBlock, LightBlock, SegHead, UpBlock, WideBlock
 from anet_core.network import ANet
 
 SIZE = 224  # of the input
@@ -85,10 +85,11 @@ def head_size() -> float:
 
 def kernel(block: str) -> int:
     """Kernel of the resampling convolution of Down or Up, of the Head's last one, of what replaces Light or Wide ("no-Light")."""
-    parts = {
-        "Down": DownBlock(32, 8, 32).body, "Up": UpBlock(32, 8, 32).body, "Head": SegHead(32).body,
-        "no-Light": [plain(3, 32)], "no-Wide": [plain(5, 32)],
-    }[block]
+    with torch.device("meta"):
+        parts = {
+            "Down": DownBlock(32, 8, 32).body, "Up": UpBlock(32, 8, 32).body, "Head": SegHead(32).body,
+            "no-Light": ANet(light=False).detail_extraction[1:2], "no-Wide": ANet(wide=False).detail_extraction[2:3],
+        }[block]
     kernels = [part.kernel_size[0] for part in parts if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d))]
     return [k for k in kernels if k > 1][-1]
 

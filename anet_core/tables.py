@@ -48,7 +48,7 @@ def paper_table(name: str) -> HTML:
     """
     rows = []
     for row in read(name):
-        claims = {column: cells().get(cell_id(name, row_name(row), column)) for column in row if column != "note"}
+        claims = {column: cells().get(cell_id(name, row_name(row), column)) for column in row if column not in ("misread", "note")}
         rows.append({heading(column): link(claim) if claim else TICKS.get(row[column], row[column]) for column, claim in claims.items()})
     return HTML(pd.DataFrame(rows).to_html(escape=False, index=False, border=0))
 

@@ -41,12 +41,15 @@ def samples(name: str, source: Path) -> Iterator[tuple[str, Image.Image, Image.I
 
     Raises:
         FileNotFoundError: the source or one of its files is missing.
-        ValueError: a file is damaged, or a mask has another size or other values than 0 and 255.
+        ValueError: a file is damaged, a picture is not the published one of 200x200, or a mask has another size or other values than 0 and 255.
     """
     if not (source / "Source Images").is_dir():
         raise FileNotFoundError(f'{source} holds no folder "Source Images"; give the folder {SOURCE} as --source.')
     for key in ids(name):
-        image = open_picture(source / "Source Images" / f"{key}.bmp").convert("L")
+        path = source / "Source Images" / f"{key}.bmp"
+        image = open_picture(path).convert("L")
+        if image.size != (ORIGINAL, ORIGINAL):
+            raise ValueError(f"{path} is {image.width}x{image.height} instead of {ORIGINAL}x{ORIGINAL}; unpack the archive again.")
         mask_path = source / "Ground truth" / f"{key}.png"
         mask = open_picture(mask_path)
         require_mask(mask, image, mask_path)

@@ -324,6 +324,12 @@ def test_sixteen_bit_pictures_are_scaled(squares):
             assert (part.images[part.ids.index(FIRST[:-4])] == round(40_000 / 257)).all()
 
 
+def test_neu_refuses_pictures_that_are_not_the_published_ones(source, tmp_path):
+    Image.new("L", (224, 224)).save(source / "Source Images" / "In_7.bmp")
+    with pytest.raises(ValueError, match="In_7.bmp is 224x224 instead of 200x200; unpack the archive again"):
+        make("neu-inclusion", tmp_path / "data", source)
+
+
 @pytest.mark.parametrize("mask, said", [(np.zeros((100, 200), np.uint8), "200x100"), (np.full((200, 200), 3, np.uint8), "value 3")])
 def test_neu_refuses_masks_that_resizing_would_hide(source, tmp_path, mask, said):
     change(source / "Ground truth" / "In_7.png", mask)

@@ -26,11 +26,11 @@ from anet_core import build, deployment, timing, weights
 from anet_core.inference import to_input
 from anet_core.paper import table
 from anet_core.rewrites import optimise
+from anet_core.structure import SIZE
 from anet_core.timing import BURST
 from data_prep import synthetic
 from data_prep.command_line import exit_code
 
-SIZE = 224
 WITHOUT_HEAD = "A-Net:light+wide+jump"  # the row of Table II without the seg head, which works at the full size of the picture
 REWRITABLE = ("A-Net", WITHOUT_HEAD, "QuarterNet")  # their weights come with the repository
 REWRITTEN = ", rewritten"  # behind the name of a network

@@ -27,12 +27,12 @@ from anet_core.dataset import load
 from anet_core.prediction import normalise
 from anet_core.protocol import TUNED, Protocol
 from anet_core.step import draw, drawn, optimizer_of, step, total_loss
+from anet_core.structure import SIZE
 from anet_core.timing import latencies, machine, ratios, summary
 from anet_core.training import has_bf16, to_tensors
 from data_prep import locate
 from data_prep.command_line import exit_code
 
-SIZE = 224
 WARMUP = 2  # steps that are not timed: the first choose their kernels
 SMOOTH = 5  # iterations
 

@@ -15,7 +15,8 @@ from anet_core.audit import rounds_to
 from anet_core.builds import counted_build
 from anet_core.claims.evidence import BLOCKS, Evidence, F, counted, interval, sets_of
 from anet_core.grid import CLASSICAL, LIGHT
-from anet_core.paper.cells import Claim, as_printed, cell_of, printed
+from anet_core.paper.cells import Claim, cell_of, printed
+from anet_core.subject import published
 
 VERDICTS = (
     "exact", "within tolerance", "order or difference confirmed", "refuted", "not decidable with these runs",
@@ -49,7 +50,7 @@ class Finding:
 
 def value(claim: Claim, evidence: Evidence, quantity: str, network: str, protocol: str = "tuned") -> Finding:
     """The number itself."""
-    table, cell = printed(as_printed(quantity), network), cell_of().get((as_printed(quantity), network))
+    table, cell = printed(published(quantity), network), cell_of().get((published(quantity), network))
     repeated = cell and cell.printed == claim.printed
     tables = None if table is None or repeated else claim.equals(table) or f"{table:.4g} {claim.unit} elsewhere"
     estimate = evidence.estimate(quantity, [network], protocol)
@@ -66,9 +67,12 @@ def value(claim: Claim, evidence: Evidence, quantity: str, network: str, protoco
     verdict, reasons = agreement(claim, ours, UNDECIDED), []
     if verdict == UNDECIDED and quantity == "mflops":
         side = isqrt(round(claim.number * F**2 / ours))
+        verdict = REFUTED
         tables = f"the count of a {side}x{side} output; the text says {F}x{F}"
     elif verdict == UNDECIDED:
         reasons = ["no build is known that counts to it"]
+    if claim.note:
+        reasons.append(claim.note)
     if build_of := network not in BLOCKS and counted_build(network):
         reasons.append(f"counted build: {build_of}")
     if quantity == "macs/224":
@@ -199,7 +203,8 @@ def formula(rule: Callable[..., pd.Series], holds: Callable[[Claim, float], bool
             verdict = REFUTED if not low <= claim.number <= high else UNDECIDED if low <= 0 <= high else CONFIRMED
         reason = "in float32" if quantity.startswith("fps") else ""
         if quantity == "macs/224":
-            reason = f"of the work done: {rule(evidence.estimate('true/224', networks), *groups).item():.4g}"
+            work = rule(evidence.estimate("true/224", networks), *groups).item()
+            reason = f"of the work done: {work:.4g}" + (f"; where a multiplication and an addition are two: {2 * work:.4g}" if rule is limit else "")
         return Finding(verdict, ours, low, high, tables, reason)
 
     check.__doc__ = rule.__doc__

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from anet_core.grid import NEU, VARIANTS
+from anet_core.grid import NEU
 from anet_core.registry import ABLATION
+from anet_core.subject import published
 from data_prep.dagm import CLASSES
 
 DAGM = tuple(CLASSES)
@@ -46,6 +47,7 @@ class Claim:
     printed: str
     unit: str
     check: str
+    note: str = ""  # where our copy of the text has other digits
 
     @property
     def number(self) -> float:
@@ -86,7 +88,8 @@ def cells() -> dict[str, Claim]:
             for column in (column for column in row if column in COLUMNS):
                 (what, unit, check), key, text = COLUMNS[column], cell_id(table, name, column), row[column]
                 if text:
-                    found[key] = Claim(key, place, f"{name}: {what}", text, unit, check.format(name))
+                    note = row["note"] if row.get("misread") == column else ""
+                    found[key] = Claim(key, place, f"{name}: {what}", text, unit, check.format(name), note)
                 elif table == "table4_dagm":
                     dataset = column.replace("_", "-")
                     what = f"{name} does not converge on {dataset}"
@@ -100,14 +103,9 @@ def cell_of() -> dict[tuple[str, ...], Claim]:
     return {tuple(cell.check.split()[1:]): cell for cell in cells().values() if cell.check.startswith("value")}
 
 
-def as_printed(quantity: str) -> str:
-    """A quantity as the paper names it: a variant of a data set, as in "iou/neu-inclusion-random", shows the same pictures."""
-    return next((quantity.removesuffix(variant) for variant in VARIANTS if quantity.endswith(variant)), quantity)
-
-
 def iou_on(dataset: str) -> str:
     """The quantity that the paper prints for a data set, or for the one that it is a variant of."""
-    return as_printed(f"iou/{dataset}")
+    return f"iou/{published(dataset)}"
 
 
 def printed(quantity: str, network: str) -> float | None:
@@ -129,7 +127,7 @@ def text_claims() -> list[Claim]:
     for row in read("claims"):
         name, quantity, network = (row["check"].split() + ["", "", ""])[:3]
         if not row["printed"] and name in ("value", "equation"):
-            cell = cell_of().get((as_printed(quantity), network))
+            cell = cell_of().get((published(quantity), network))
             if cell is None:
                 raise ValueError(f"claim {row['id']} of claims.csv: no table prints {quantity} of {network}; write down what is printed.")
             row |= {"printed": cell.printed, "unit": cell.unit}
