@@ -11,6 +11,7 @@ from anet_core.builds import printed_build
 from anet_core.complexity import calls, conv_macs, paper_counter, paper_macs, parameters, registrations, true_macs
 from anet_core.paper import table
 from anet_core.registry import build
+from anet_core.structure import SIZE
 
 
 @cache
@@ -25,23 +26,23 @@ def count(counter: Callable[..., int], name: str, *size: int, printed: bool = Fa
     return counter(network, *size)
 
 
-def excess(name: str, size: int) -> dict[str, int]:
+def excess(name: str) -> dict[str, int]:
     """What the paper's counter adds to the work a network really does, by cause; the sum is printed minus true.
 
     Returns:
-        MACs for each cause, of the printed build at 3 x size x size.
+        MACs for each cause, of the printed build at 3x224x224.
     """
     with torch.device("meta"):
         counted = printed_build(name)
     times = registrations(counted)
     twice = transposed = work = 0
-    for module, x, y in calls(counted, size):
+    for module, x, y in calls(counted, SIZE):
         twice += paper_macs(module, x, y) * (times[module] - 1)
         work += conv_macs(module, x, y)
         if isinstance(module, nn.ConvTranspose2d):
             transposed += module.weight.numel() * (prod(y.shape[2:]) - prod(x.shape[2:]))
-    more = work - count(true_macs, name, size)
-    rest = count(paper_counter, name, size, printed=True) - work - twice - transposed
+    more = work - count(true_macs, name, SIZE)
+    rest = count(paper_counter, name, SIZE, printed=True) - work - twice - transposed
     return {
         "a backbone summed twice": twice, "transposed convolutions counted at output size": transposed,
         "training heads, or layers run at a larger size": more, "norms, activations, pooling, up-sampling and biases": rest,
@@ -50,7 +51,7 @@ def excess(name: str, size: int) -> dict[str, int]:
 
 def reason(name: str) -> str:
     """In one line, why the printed FLOPs of a network at 224 are not the work it does: the causes of a tenth or more."""
-    causes = excess(name, 224)
+    causes = excess(name)
     total = sum(causes.values())
     large = sorted((cause for cause in causes if causes[cause] >= total / 10), key=causes.get, reverse=True)
     return "; ".join(f"{cause} ({100 * causes[cause] / total:.0f} %)" for cause in large)

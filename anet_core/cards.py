@@ -115,7 +115,7 @@ def limits(record: dict) -> list[str]:
 
 def sources(dataset: str) -> list[Source]:
     """Where the pictures and masks of a data set come from; none where they were drawn, or are one's own."""
-    return [source for source in SOURCES.values() if source.folder in catalogue.SOURCES.get(dataset, ())]
+    return [source for source in SOURCES.values() if source.folder in catalogue.FOLDERS.get(dataset, ())]
 
 
 def origin(source: Source) -> str:
@@ -125,7 +125,7 @@ def origin(source: Source) -> str:
 
 def unpublished(dataset: str) -> str:
     """What is known of pictures that were not published."""
-    if dataset in catalogue.NAMES:
+    if catalogue.FOLDERS.get(dataset) == ():
         return "- The pictures were drawn by this repository."
     return "- The pictures are not of a published set; who took them knows what they may be used for."
 

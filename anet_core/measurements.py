@@ -43,9 +43,13 @@ def recorded(table: str, machine: str) -> pd.DataFrame:
     return pd.read_csv(file)
 
 
-def gpus() -> dict[str, pd.DataFrame]:
-    """Training steps a second on each GPU that was measured (``workflow/gpu_speed.py``), by its name: a row a network, its last."""
-    tables = {file.name.split("--")[0]: pd.read_csv(file, index_col="model") for file in sorted((RESULTS / "gpu").glob("*--networks.csv"))}
+def gpus(table: str = "networks", row: str = "model") -> dict[str, pd.DataFrame]:
+    """Training steps a second on each GPU that was measured (``workflow/gpu_speed.py``), by its name: the last of each row.
+
+    Args:
+        table: "networks", a row a "model", or "side-by-side", a row a number of "processes".
+    """
+    tables = {file.name.split("--")[0]: pd.read_csv(file, index_col=row) for file in sorted((RESULTS / "gpu").glob(f"*--{table}.csv"))}
     return {gpu: table[~table.index.duplicated(keep="last")] for gpu, table in tables.items()}
 
 

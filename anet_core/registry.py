@@ -1,4 +1,4 @@
-"""The networks by name: the paper's (A-Net, the rows of its ablation, the fourteen it is compared with), and an extension of ours."""
+"""The networks by name: the paper's (A-Net, the rows of its ablation, the fourteen it is compared with), other readings of its text, and an extension of ours."""
 
 from collections.abc import Callable
 from functools import partial
@@ -52,7 +52,7 @@ NETWORKS = PEERS | EXTENSIONS | {name: partial(ANet, **components) for name, com
 
 
 def names() -> list[str]:
-    """The known networks, the paper's in its spelling; a row of Table II is "A-Net:" and the components it has."""
+    """The known networks, the paper's in its spelling; "A-Net:" is before the components that a row of Table II has, or what another reading changes."""
     return list(NETWORKS)
 
 

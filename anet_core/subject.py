@@ -1,11 +1,11 @@
 """What a network has learnt to see, by the name of the data set that it was trained on."""
 
-from data_prep import catalogue, dagm, magnetic_tile, neu
+from data_prep import dagm, magnetic_tile, neu
 
 
 def published(dataset: str) -> str:
-    """The data set that a variant, split at random or with proposed masks, has its pictures from; else its own name."""
-    return catalogue.PROPOSED.get(dataset, dataset.removesuffix(neu.RANDOM))
+    """The data set that a variant, split at random or with proposed masks, has its pictures from; else its own name. Also behind "iou/"."""
+    return dataset.removesuffix(neu.RANDOM).removesuffix(neu.PROPOSED)
 
 
 def defects(dataset: str) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from data_prep import dagm, format, magnetic_tile, neu, splits, synthetic
 
 PROPOSED = {name + neu.PROPOSED: name for name in neu.PREFIXES}
-SOURCES = {  # the folders of the original pictures under ANET_DATA; none for a drawn set
+FOLDERS = {  # the folders of the original pictures under ANET_DATA; none for a drawn set
     "synthetic": (), dagm.SYNTHETIC: (), **dict.fromkeys(neu.NAMES, (neu.SOURCE,)),
     **dict.fromkeys(PROPOSED, (neu.SOURCE, "NEU-DET")), magnetic_tile.NAME: (magnetic_tile.SOURCE,),
     **dict.fromkeys(dagm.CLASSES, (dagm.SOURCE,)),
 }
-NAMES = tuple(SOURCES)
+NAMES = tuple(FOLDERS)
 
 
 def data_root() -> Path:
@@ -35,7 +35,7 @@ def make(name: str, out: Path, source: Path | None = None) -> Path:
 
     Args:
         out: the folder that gets a folder ``name``.
-        source: the folder of the original pictures, by default the one of SOURCES under ANET_DATA; for PROPOSED, which
+        source: the folder of the original pictures, by default the one of FOLDERS under ANET_DATA; for PROPOSED, which
             has two, the folder that holds both, by default ANET_DATA.
 
     Returns:
@@ -58,7 +58,7 @@ def make(name: str, out: Path, source: Path | None = None) -> Path:
         samples = neu_det.proposed_samples(name, both / neu_det.SOURCE, both / neu.SOURCE)
         format.write(folder, samples, neu.TEST, groups=neu.surface_groups(PROPOSED[name]))
     else:
-        [original] = SOURCES[name]
+        [original] = FOLDERS[name]
         source = Path(source or data_root() / original)
         if name in neu.NAMES:
             format.write(folder, neu.samples(name, source), neu.TEST, groups=neu.surface_groups(name))
@@ -81,11 +81,11 @@ def locate(dataset: str) -> Path:
     folder = data_root() / dataset
     if dataset not in ("", "..") and Path(dataset).name == dataset and folder.is_dir():
         return folder
-    if dataset in NAMES and not SOURCES[dataset]:
+    if dataset in NAMES and not FOLDERS[dataset]:
         return drawn(dataset)
     if dataset in NAMES:
         raise FileNotFoundError(
-            f'{folder} does not exist; make it with "python -m data_prep make {dataset}" where ANET_DATA has {" and ".join(SOURCES[dataset])}, '
+            f'{folder} does not exist; make it with "python -m data_prep make {dataset}" where ANET_DATA has {" and ".join(FOLDERS[dataset])}, '
             f"or set ANET_DATA to the folder that holds it."
         )
     if dataset and Path(dataset).is_dir():

@@ -115,7 +115,7 @@ def test_every_page_of_a_published_set_says_where_it_comes_from():
         if notebook == "dataset" and needs_data(page):
             outputs = code_outputs(ROOT / "book" / f"{page}.ipynb")
             said = "\n".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
-            [source] = [s for s in SOURCES.values() if s.folder in catalogue.SOURCES[parameters["dataset"]]]
+            [source] = [s for s in SOURCES.values() if s.folder in catalogue.FOLDERS[parameters["dataset"]]]
             for fact in (source.page, source.licence, source.citation, source.content_sha256, "sha256 of the manifest"):
                 assert fact in said, f"{page} lacks {fact}"
 

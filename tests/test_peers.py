@@ -256,7 +256,7 @@ def test_the_audit_explains_every_printed_figure_but_the_known_ones():
 
 @pytest.mark.parametrize("name", IN_THE_PAPER)
 def test_the_causes_add_up_to_the_difference(name):
-    causes = excess(name, 224)
+    causes = excess(name)
     assert sum(causes.values()) == PRINTED[name][1] - CLEAN[name][1] and min(causes.values()) >= 0
     heads_or_larger = causes["training heads, or layers run at a larger size"] > 0
     assert heads_or_larger == (name in ("STDC", "TopFormer"))

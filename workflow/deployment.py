@@ -9,14 +9,12 @@ The models take the picture itself. Writes results/deployment/MACHINE--TABLE.csv
 
 import argparse
 import sys
-import copy
 from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import openvino as ov
 import pandas as pd
-import torch
 from torch import nn
 
 from anet_core import build, deployment, measurements, operators, roofline, statistics, timing, weights
@@ -28,9 +26,10 @@ from anet_core.metrics import confusion, iou_pooled
 from anet_core.prediction import HALF
 from anet_core.rewrites import REWRITES, optimise
 from anet_core.run import hold_back
+from anet_core.structure import SIZE
 from data_prep import locate, synthetic
 from data_prep.command_line import exit_code
-from fig7 import REWRITABLE, REWRITTEN, SIZE, trained
+from fig7 import REWRITABLE, REWRITTEN, trained
 
 THREADS = sorted({1, timing.cores()})
 OTHER_READING = "A-Net:sum-last"  # of the sentence of III.C.2 on PReLU
@@ -73,12 +72,8 @@ def rewrites(iterations: int) -> pd.DataFrame:
 def steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The network as it is, "plain", and after each rewrite, by its name, with those before it."""
     yield "plain", network
-    for rewrite in REWRITES:
-        network = copy.deepcopy(network)
-        with torch.no_grad():
-            for block in list(network.modules()):
-                rewrite(block)
-        yield rewrite.__name__, network
+    for i, rewrite in enumerate(REWRITES, 1):
+        yield rewrite.__name__, optimise(network, REWRITES[:i])
 
 
 def precisions(iterations: int) -> pd.DataFrame:

@@ -59,7 +59,7 @@ PAGES: dict[str, tuple[str, dict]] = {
 READS: dict[str, tuple[str, ...]] = {
     "ablation": ("runs/{dataset}--*",), "comparison": ("runs/{dataset}--*",),
     "audit": ("runs/{dataset}*--A-Net--tuned--*",), "relabelling": ("runs/{dataset}*--A-Net--*--split0-*",),
-    "protocol": ("runs/neu-*--A-Net--*", "runs/neu-*--ENet--*", "recalibrated/*", "processor/*", "study/*", "tuning/*"), "runs": ("runs/*",), "claims": ("*",),
+    "protocol": ("runs/neu-*--A-Net--*", "runs/neu-*--ENet--*", "recalibrated/*", "processor/*", "study/*", "tuning/*"), "runs": ("runs/*", "processor/runs/*"), "claims": ("*",),
     "complexity_audit": ("runs/*",), "timing": ("timing/*", "deployment/*--rewrites.csv", "deployment/*--training.csv", "gpu/*", "runs/*"),
     "deployment": ("deployment/*", "runs/*"), "quantisation": ("deployment/*",), "quarter": ("deployment/*", "runs/*", "tuning/*"),
     "dataset": (), "network": (), "blocks": (), "paper_tables": ("runs/neu-*",), "your_data": (),
