@@ -110,6 +110,18 @@ def test_no_page_shows_a_real_picture():
             assert not shown, f"{page} shows pictures that are not ours to publish"
 
 
+def test_no_number_of_the_prose_is_missing():
+    """A page may glue a number that cannot be computed as nan; no sentence shows one."""
+    shown = {reference for page in (ROOT / "book").glob("*.md") for reference in re.findall(r"\{glue:text\}`([\w-]+)\.ipynb::(\w+)", page.read_text())}
+    missing = []
+    for page, name in sorted(shown):
+        outputs = code_outputs(ROOT / "book" / f"{page}.ipynb")
+        [glued] = [output["data"] for output in outputs if output.get("metadata", {}).get("scrapbook", {}).get("name") == name]
+        if "nan" in "".join(map(str, glued.values())):
+            missing.append(f"{page}::{name}")
+    assert shown and missing == []
+
+
 def test_every_page_of_a_published_set_says_where_it_comes_from():
     for page, (notebook, parameters) in PAGES.items():
         if notebook == "dataset" and needs_data(page):
