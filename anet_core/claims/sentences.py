@@ -199,5 +199,5 @@ def not_run(claim: Claim, _: Evidence, *reason: str) -> Finding:
 
 CHECKS = {check.__name__: check for check in (
     fact, constant, setting, networks, rotation, stage, stacked, last_activation, described_head, equation, depthwise_parameters, depthwise_groups,
-    depthwise_flops,    diverges, converges, unfit, most_diverge, slower_on_windows, not_run,
+    depthwise_flops, diverges, converges, unfit, most_diverge, slower_on_windows, not_run,
 )}
