@@ -186,7 +186,7 @@ def read(pairs: dict[str, tuple[Path, Path | None]], white: int | None) -> Itera
         if mask.shape != image.shape[:2]:
             (height, width), (rows, columns) = image.shape[:2], mask.shape
             raise ValueError(f"{mask_path} is {columns}x{rows} but its image is {width}x{height}; make them one size.")
-        if mask_path and np.array_equal(mask, image):
+        if mask.any() and np.array_equal(mask, image):
             raise ValueError(f"{image_path} and {mask_path} are one picture; take masks out of the images.")
         yield key, image, mask
 

@@ -296,12 +296,16 @@ def test_the_threshold_that_is_told_is_half_of_the_largest_value(tmp_path):
 
 def test_masks_among_the_pictures_are_not_pictures(tmp_path):
     put_plain(tmp_path / "source")
+    put(tmp_path / "source", "black", *2 * [np.zeros((64, 64), np.uint8)])  # equal to its mask, and a picture all the same
+    assert "black" in load_all(own.prepare(tmp_path / "source", tmp_path / "set"))
+    for kind in ("images", "masks"):
+        (tmp_path / "source" / kind / "black.png").unlink()
     for path in (tmp_path / "source" / "masks").iterdir():
         for folder in ("images", "masks"):
             shutil.copy(path, tmp_path / "source" / folder / f"{path.stem}_mask.png")
         path.unlink()
     with pytest.raises(ValueError, match="images/p0_mask.png and .*masks/p0_mask.png are one picture; take masks out of the images"):
-        own.prepare(tmp_path / "source", tmp_path / "set", unmasked_sound=True)
+        own.prepare(tmp_path / "source", tmp_path / "other", unmasked_sound=True)
 
 
 def test_pictures_turned_by_exif_meet_masks_drawn_upright(tmp_path):
