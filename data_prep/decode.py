@@ -35,7 +35,7 @@ def open_picture(path: Path) -> Image.Image:
                 raise ValueError(f"it holds {image.n_frames} pictures")
             if image.format == "TIFF" and 16 in image.tag_v2.get(BITS, ()) and (image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO or image.tag_v2.get(PLANES) == APART):
                 raise ValueError("its 16 bits are stored with white as 0, or one colour behind the other, which Pillow misreads; save it as plain grey or RGB")
-            deep = image.mode in ("RGB", "RGBA") and ";16" in str(image.tile)
+            deep = image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA") and ";16" in str(image.tile)
             upright = ImageOps.exif_transpose(image)
             upright.info["deep"] = deep
             return upright.convert("L") if upright.mode == "1" else upright
@@ -80,7 +80,7 @@ def eight_bits(image: Image.Image, path: Path, white: int | None = None) -> Imag
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
         raise ValueError(f"{path} has transparent pixels; fill them and save it without transparency.")
     if image.info.get("deep") and white != WHITE and (white or np.asarray(image.convert("RGB")).max() < DARK >> 8):
-        raise ValueError(f"{path} has colour of 16 bits that a camera of fewer may have made, and white is for grey alone; save it with 8 bits a channel.")
+        raise ValueError(f"{path} has colour of 16 bits that a camera of fewer may have made, and white is for grey alone; save it with 8 bits a channel, or give white {WHITE} to take it as it is.")
     return image.convert("L" if image.mode == "L" else "RGB")
 
 

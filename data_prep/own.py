@@ -4,6 +4,7 @@ Images and masks pair by name, in subfolders by that of the subfolder, too; case
 one of ADDITIONS, as bolt_mask.png.
 """
 
+import filecmp
 import hashlib
 import json
 import re
@@ -186,7 +187,7 @@ def read(pairs: dict[str, tuple[Path, Path | None]], white: int | None) -> Itera
         if mask.shape != image.shape[:2]:
             (height, width), (rows, columns) = image.shape[:2], mask.shape
             raise ValueError(f"{mask_path} is {columns}x{rows} but its image is {width}x{height}; make them one size.")
-        if mask.any() and np.array_equal(mask, image):
+        if mask.any() and filecmp.cmp(image_path, mask_path, shallow=False):
             raise ValueError(f"{image_path} and {mask_path} are one picture; take masks out of the images.")
         yield key, image, mask
 
@@ -200,6 +201,8 @@ def mask_values(path: Path) -> np.ndarray:
         palette = np.reshape(mask.getpalette(), (-1, 3))
         if (palette != palette[:, :1]).any() and not palette[0].any():
             return np.asarray(mask)
+    if mask.info["deep"]:
+        raise ValueError(f"{path} is a colour picture of 16 bits; save the mask as one grey channel.")
     channels = np.asarray(decode.eight_bits(mask, path).convert("RGB"))
     if (channels != channels[..., :1]).any():
         raise ValueError(f"{path} is a colour picture; save the mask as one grey channel.")
@@ -212,7 +215,7 @@ def choose_defects(values: dict[Path, list[int]], given: Collection[int], thresh
         return sorted({value for present in values.values() for value in present} & set(given))
     for path, present in values.items() if threshold is not None else ():
         if any(present) and max(present) <= threshold:
-            raise ValueError(f"{path} holds no value above the threshold {threshold}, but {max(present)}; bring all masks to one scale.")
+            raise ValueError(f"{path} holds no value above the threshold {threshold}, but {max(present)}; bring all masks to one scale, or give a threshold below that.")
     found: dict[int, Path] = {}
     for path, present in values.items():
         found |= {value: path for value in present if value and value not in found}

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep import decode
+from data_prep.own import NOTE
 
 FAR = 1e6  # pixels: no corner is meant to be further from the picture, and NaN is not nearer
 Drawing = tuple[str, tuple[int, int], list[np.ndarray]]  # picture's name, its width and height, corners (N, 2) of each polygon
@@ -33,10 +34,10 @@ def samples(
         ValueError: a file is damaged, a picture has another size or was annotated twice, or an annotation is not a polygon
             that covers a pixel of its picture.
     """
-    files = sorted(path for path in source.rglob("*") if path.suffix.lower() == ".json" and path.name[0] != ".") if source.is_dir() else [source]
+    files = sorted(path for path in seen(source) if path.suffix.lower() == ".json" and path.name != NOTE) if source.is_dir() else [source]
     if not files:
         raise FileNotFoundError(f"{source} holds no JSON; give the folder of labelme's files, or one COCO file.")
-    if below := sorted(path for path in pictures.glob("*/**/*") if path.suffix.lower() in decode.SUFFIXES):
+    if unmasked_sound and (below := sorted(path for path in seen(pictures) if path.parent != pictures and path.suffix.lower() in decode.SUFFIXES)):
         raise ValueError(f"{below[0]} lies in a subfolder, which annotations do not name; put all pictures into {pictures}.")
     drawn: dict[str, str] = {}
     for path in files:
@@ -58,6 +59,11 @@ def samples(
             drawn[path.stem.casefold()] = path.name
             image = decode.eight_bits(decode.open_picture(path), path, white)
             yield path.stem, image, Image.new("L", image.size)
+
+
+def seen(folder: Path) -> list[Path]:
+    """The files of a folder and its subfolders, but for those whose name, or a subfolder's, begins with a dot."""
+    return [path for path in folder.rglob("*") if path.is_file() and not any(part[0] == "." for part in path.relative_to(folder).parts)]
 
 
 def mask(polygons: list[np.ndarray], size: tuple[int, int], where: str) -> np.ndarray:
@@ -118,7 +124,7 @@ def outline(shape: dict) -> list:
 
 def coco(content: dict, path: Path) -> list[Drawing]:
     """The pictures and polygons of a COCO file; a picture without annotations is one without a defect."""
-    found: dict[str, list[np.ndarray]] = {str(image["id"]): [] for image in content["images"]}  # VIA writes some as numbers, some as text
+    found: dict[str, list[np.ndarray]] = {identity(image["id"]): [] for image in content["images"]}
     if len(found) < len(content["images"]):
         raise ValueError(f"{path} lists two pictures by one id; export it again.")
     for annotation in content["annotations"]:
@@ -127,10 +133,15 @@ def coco(content: dict, path: Path) -> list[Drawing]:
             raise ValueError(f"{path}: annotation {annotation['id']} has a run-length mask or none; export polygons.")
         if not isinstance(parts[0], list):  # VIA has one polygon to an annotation, and not a list of them
             parts = [parts]
-        if (of := str(annotation["image_id"])) not in found:
+        if (of := identity(annotation["image_id"])) not in found:
             raise ValueError(f"{path}: annotation {annotation['id']} is of a picture that is not listed; export it again.")
         found[of] += [corners([part[i : i + 2] for i in range(0, len(part), 2)], path) for part in parts]
-    return [(file_name(image["file_name"]), (image["width"], image["height"]), found[str(image["id"])]) for image in content["images"]]
+    return [(file_name(image["file_name"]), (image["width"], image["height"]), found[identity(image["id"])]) for image in content["images"]]
+
+
+def identity(given: int | float | str) -> str:
+    """A picture's id, which VIA writes once as a number and once as text, and a table of numbers as 7.0."""
+    return str(int(given)) if isinstance(given, float) and given.is_integer() else str(given)
 
 
 def corners(points: list, path: Path) -> np.ndarray:

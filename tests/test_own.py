@@ -284,8 +284,18 @@ def test_what_pillow_misreads_of_tiff_is_refused(shape, tag, value, tmp_path):
 def test_a_threshold_may_not_pass_over_a_whole_mask(tmp_path):
     drawn = put_plain(tmp_path / "source")
     put(tmp_path / "source", "p3", drawn["p3"][0], drawn["p3"][1] // 255)
-    with pytest.raises(ValueError, match="p3.png holds no value above the threshold 127, but 1; bring all masks to one scale"):
+    with pytest.raises(ValueError, match="p3.png holds no value above the threshold 127, but 1; bring all masks to one scale, or give a threshold below that"):
         own.prepare(tmp_path / "source", tmp_path / "set", threshold=127)
+
+
+def test_masks_of_deep_colour_are_refused_and_colours_of_5_bits_are_not_deep(tmp_path):
+    put_plain(tmp_path / "source")
+    cv2.imwrite(str(tmp_path / "source" / "masks" / "p1.png"), np.zeros((64, 64, 3), np.uint16))
+    with pytest.raises(ValueError, match="p1.png is a colour picture of 16 bits; save the mask as one grey channel"):
+        own.prepare(tmp_path / "source", tmp_path / "set")
+    head = struct.pack("<2sIHHI", b"BM", 70 + 8, 0, 0, 70) + struct.pack("<IiiHHIIiiII4I", 56, 2, 2, 1, 16, 3, 8, 0, 0, 0, 0, 0xF800, 0x7E0, 0x1F, 0)
+    (tmp_path / "a.bmp").write_bytes(head + struct.pack("<4H", *4 * [0x1082]))
+    assert dataset.read_image(tmp_path / "a.bmp", 4095).max() < 64
 
 
 def test_the_threshold_that_is_told_is_half_of_the_largest_value(tmp_path):
@@ -294,8 +304,10 @@ def test_the_threshold_that_is_told_is_half_of_the_largest_value(tmp_path):
         own.prepare(tmp_path / "source", tmp_path / "set")
 
 
-def test_masks_among_the_pictures_are_not_pictures(tmp_path):
-    put_plain(tmp_path / "source")
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_masks_among_the_pictures_are_not_pictures(mode, tmp_path):
+    for name, (image, mask) in put_plain(tmp_path / "source").items():
+        put(tmp_path / "source", name, image, Image.fromarray(mask).convert(mode))
     put(tmp_path / "source", "black", *2 * [np.zeros((64, 64), np.uint8)])  # equal to its mask, and a picture all the same
     assert "black" in load_all(own.prepare(tmp_path / "source", tmp_path / "set"))
     for kind in ("images", "masks"):

@@ -85,19 +85,23 @@ def test_labelme_and_coco_give_the_same_masks(pictures, tmp_path):
 
 def test_a_coco_file_as_via_writes_it_is_read(pictures, tmp_path):
     one = polygons.samples(save(tmp_path / "coco", coco([annotation([flat(SQUARE)])])) / "a.json", pictures)
-    other = polygons.samples(save(tmp_path / "via", coco([annotation(flat(SQUARE), image_id="7")])) / "a.json", pictures)
-    assert [np.asarray(mask).sum() for *_, mask in one] == [np.asarray(mask).sum() for *_, mask in other] == [20 * 255, 0, 0]
+    for given in ("7", 7.0):
+        other = polygons.samples(save(tmp_path / "via", coco([annotation(flat(SQUARE), image_id=given)])) / "a.json", pictures)
+        assert [np.asarray(mask).sum() for *_, mask in other] == [20 * 255, 0, 0]
+    assert [np.asarray(mask).sum() for *_, mask in one] == [20 * 255, 0, 0]
 
 
 def test_no_drawing_is_passed_over(pictures, tmp_path):
     folder = save(tmp_path / "drawn", labelme(), "a.JSON")
     save(folder / "more", labelme("größe.jpg"))
     (folder / "._a.json").write_bytes(b"\0\5\x16\7")
-    assert sorted(key for key, *_ in polygons.samples(folder, pictures)) == ["größe", "plate one"]
+    save(folder / ".vscode", "{}", "settings.json")
+    (folder / own.NOTE).write_text("{}")
     (pictures / "more").mkdir()
     (pictures / "sound.bmp").rename(pictures / "more" / "sound.bmp")
+    assert sorted(key for key, *_ in polygons.samples(folder, pictures)) == ["größe", "plate one"]
     with pytest.raises(ValueError, match="sound.bmp lies in a subfolder, which annotations do not name; put all pictures into"):
-        list(polygons.samples(folder, pictures))
+        list(polygons.samples(folder, pictures, unmasked_sound=True))
 
 
 def test_a_rectangle_of_labelme_is_its_two_corners(pictures, tmp_path):

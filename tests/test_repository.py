@@ -167,7 +167,7 @@ def test_what_another_reading_of_the_text_gives_is_as_the_readme_says(runs):
     alike_by = difference_over_sets(*zip(*(map(list, zip(*of_set)) for of_set in on_one_kind)))
     counts = [sum(map(len, of_sets)) for of_sets in (on_one_kind, pairs)]
     assert low > 0 > alike_by[1] and f"It is ahead of A-Net as built here by {gain:.1f} points ({low:.1f} to {high:.1f}; " in readme()
-    assert "over the {} of {} pairs of runs that were trained on one kind of processor {:.1f}, {:.1f} to {:.1f})".format(*counts, *alike_by) in readme()
+    assert "over the {} of {} pairs whose two runs had the same make of CPU {:.1f}, {:.1f} to {:.1f})".format(*counts, *alike_by) in readme()
     assert lead[1] < 0 < lead[2] and f"ENet differs from it by {with_interval(lead)}: then the balance is open" in readme()
     mean, low, high = over_sets(runs, "UNet", "A-Net:sum-last")
     assert high < 0 and f"UNet is further behind it, by {-mean:.1f} points ({-high:.1f} to {-low:.1f})" in readme()
@@ -250,6 +250,7 @@ def test_what_the_norms_had_lost_is_as_the_readme_says():
     again, anew = (records.read(ROOT / "results" / "processor" / folder / name) for folder in ("runs", "recalibrated/runs"))
     first, enet = (records.read(ROOT / "results" / "runs" / f"{records.run_name(model, 'neu-patches-random', 'printed')}.json") for model in ("A-Net", "ENet"))
     assert again["processor"] == enet["processor"] != first["processor"]
+    assert f"A-Net by the printed rate, which stops short, {difference([again], [first])[0]:.1f} higher on a CPU" in said
     assert f"trained where ENet was, A-Net reaches {again['iou_pooled']:.1f} % for {first['iou_pooled']:.1f}, and ENet is {difference([enet], [again])[0]:.1f} points ahead" in said
     on_gpu, on_cpu = (difference([of_printed("ENet", "neu-patches")], [ours]) for ours in (of_printed("A-Net", "neu-patches"), anew))
     assert on_cpu[1] < 0 < on_cpu[2] and "as is printed, and on patches by {:.1f} points ({:.1f} to {:.1f}) or, trained where ENet was, by {:.1f} ({:.1f} to {:.1f}), which cannot tell".format(
@@ -336,7 +337,7 @@ def test_what_the_networks_were_trained_on_is_as_the_first_pages_say(runs):
     again = {run["model"]: run for run in records.read_all(ROOT / "results" / "processor" / "runs") if (run["dataset"], run["protocol"]) == (NEU[1], "tuned")}
     moved = {name: difference([run], [first for first in runs[1][name] if first["split_seed"] == 0]) for name, run in again.items()}
     assert all(on_gpu[name, NEU[1]] != run["processor"].startswith("NVIDIA") for name, run in again.items()) and list(moved) == ["ENet", "TopFormer"]
-    assert f"ENet came out {-moved['ENet'][0]:.1f} points lower and TopFormer {moved['TopFormer'][0]:.1f} higher" in readme()
+    assert f"ENet came out {-moved['ENet'][0]:.1f} points lower on a GPU and TopFormer {moved['TopFormer'][0]:.1f} higher on a CPU" in readme()
     low, high = difference([again["TopFormer"]], [first for first in runs[1]["A-Net"] if first["split_seed"] == 0])[1:]
     assert ("TopFormer", NEU[1]) in behind and low < 0 < high
     large = [gpu for (name, _), gpu in on_gpu.items() if name in PEERS and name not in LIGHT]
