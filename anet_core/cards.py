@@ -41,7 +41,7 @@ def card(record: dict, weights: Path) -> str:
         f"Marks {subject.defects(record['dataset'])}:", "",
         "```", f"anet predict PICTURES --weights {called} --out FOLDER", "```", "",
         "| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts(record).items()),
-        f"| SHA-256 of the weights | `{sha256(weights)}` |", "",
+        f"| file | {weights.stat().st_size / 1e6:.1f} MB, SHA-256 `{sha256(weights)}` |", "",
         "## Data", "",
         *([origin(source) for source in owners] or [unpublished(record["dataset"])]),
         *split(record), f"- SHA-256 of its manifest: `{record['manifest_sha256']}`", "",
