@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from anet_core.blocks import CatBlock, DepthToSpace, DownBlock, LightBlock, SegHead, UpBlock, WideBlock
+from anet_core.blocks import CatBlock, DepthToSpace, DownBlock, LightBlock, SegHead, SumLast, UpBlock, WideBlock
 from anet_core.network import ANet
 
 LANES = 16
 
 
 def optimise(model: nn.Module, rewrites: Sequence[Callable[[nn.Module], None]] | None = None) -> nn.Module:
-    """A copy of a trained A-Net, of a row of its ablation or of QuarterNet, with the same logits up to rounding, faster once exported.
+    """A copy of a trained A-Net, by either reading, of a row of its ablation or of QuarterNet, with the same logits up to rounding, faster once exported.
 
     Other networks have no such rewrites and come back as they are.
 
@@ -47,8 +47,8 @@ def pair_first_block(block: nn.Module) -> None:
 
 def pair_pixels(block: nn.Module) -> None:
     """The second half of a bottleneck of 8 channels on pairs of neighbouring pixels, which have 16."""
-    if isinstance(block, (LightBlock, WideBlock)) and block.body[0].out_channels == LANES // 2:
-        before = 3 if isinstance(block, WideBlock) else 4  # the depthwise convolution of a Light block has its channels apart
+    if isinstance(block, (LightBlock, WideBlock, SumLast)) and block.body[0].out_channels == LANES // 2:
+        before = 3 if block.body[3].groups == 1 else 4  # the depthwise convolution of a Light block has its channels apart
         *convolutions, norm, activation = block.body[before:7]
         pairs = Pairs(), *map(paired, convolutions), repeated(norm, 2), activation, DepthToSpace(1, 2)
         block.body = nn.Sequential(*block.body[:before], *pairs, *block.body[7:])
@@ -166,21 +166,22 @@ def by_rows(block: nn.Module) -> nn.Module:
     """The form of a block that ``keep_rows_apart`` puts in its place; a plain convolution stays."""
     if isinstance(block, UpBlock):
         return UpByRows(block)
-    return ByRows(block) if isinstance(block, (LightBlock, WideBlock)) else block
+    return ByRows(block) if isinstance(block, (LightBlock, WideBlock, SumLast)) else block
 
 
 class ByRows(nn.Module):
-    """A Light or Wide block that contracts, expands and adds rows apart; see ``keep_rows_apart``."""
+    """A Light or Wide block, by either reading of its sum, that contracts, expands and adds rows apart; see ``keep_rows_apart``."""
 
-    def __init__(self, block: LightBlock | WideBlock) -> None:
+    def __init__(self, block: LightBlock | WideBlock | SumLast) -> None:
         super().__init__()
         self.contraction, self.filter, self.expansion = block.body[:3], block.body[3:-3], block.body[-3:]
-        self.activation = block.activation
+        self.activation, self.sum_last = block.activation, isinstance(block, SumLast)
 
     def forward(self, x: Tensor) -> Tensor:
         rows = apart(x)
         y = self.filter(together(self.contraction(rows), len(x)))
-        return together(self.activation(rows + self.expansion(apart(y))), len(x))
+        y = self.expansion(apart(y))
+        return together(rows + self.activation(y) if self.sum_last else self.activation(rows + y), len(x))
 
 
 class UpByRows(nn.Module):

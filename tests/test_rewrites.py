@@ -12,7 +12,7 @@ import torch
 from anet_core import build, deployment, operators, predict, weights
 from anet_core.blocks import KINDS
 from anet_core.dataset import Samples
-from anet_core.registry import ABLATION
+from anet_core.registry import ABLATION, READINGS
 from anet_core.rewrites import REWRITES, optimise
 from anet_core.training import evaluate
 from conftest import ROOT
@@ -61,7 +61,7 @@ def difference(one, other, size=(96, 160), dtype=torch.float32):
     return float((a - b).abs().max() / a.std())
 
 
-@pytest.mark.parametrize("name", [*ABLATION, "QuarterNet"])
+@pytest.mark.parametrize("name", [*ABLATION, *READINGS, "QuarterNet"])
 def test_rewritten_networks_compute_the_same(name):
     """In float64 nothing but rounding is left, so the functions are the same; in float32 there is more rounding."""
     plain = as_if_trained(name)
