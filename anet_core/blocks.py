@@ -20,6 +20,30 @@ def depthwise(channels: int) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
 
 
+class DownBlock(nn.Module):
+    """Halves the resolution on two branches: 2x2 stride-2 convolution and max-pooling (Sec. III.C.1).
+
+    Args:
+        c_in, m, c_out: C_in, C_m and C_out of Table I.
+
+    Shape:
+        (N, c_in, H, W) -> (N, c_out, H/2, W/2)
+    """
+
+    def __init__(self, c_in: int, m: int, c_out: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            pointwise(c_in, m), nn.BatchNorm2d(m), nn.PReLU(),
+            nn.Conv2d(m, m, 2, stride=2, bias=False), nn.BatchNorm2d(m), nn.PReLU(),
+            pointwise(m, c_out), nn.BatchNorm2d(c_out), nn.Dropout2d(DROPOUT),
+        )
+        self.shortcut = nn.Sequential(nn.MaxPool2d(2), pointwise(c_in, c_out), nn.BatchNorm2d(c_out))
+        self.activation = nn.PReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.shortcut(x) + self.body(x))
+
+
 class LightBlock(nn.Module):
     """Depthwise separable bottleneck with a residual connection (Sec. III.C.2, Fig. 3).
 
@@ -67,30 +91,6 @@ class WideBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(x + self.body(x))
-
-
-class DownBlock(nn.Module):
-    """Halves the resolution on two branches: 2x2 stride-2 convolution and max-pooling (Sec. III.C.1).
-
-    Args:
-        c_in, m, c_out: C_in, C_m and C_out of Table I.
-
-    Shape:
-        (N, c_in, H, W) -> (N, c_out, H/2, W/2)
-    """
-
-    def __init__(self, c_in: int, m: int, c_out: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            pointwise(c_in, m), nn.BatchNorm2d(m), nn.PReLU(),
-            nn.Conv2d(m, m, 2, stride=2, bias=False), nn.BatchNorm2d(m), nn.PReLU(),
-            pointwise(m, c_out), nn.BatchNorm2d(c_out), nn.Dropout2d(DROPOUT),
-        )
-        self.shortcut = nn.Sequential(nn.MaxPool2d(2), pointwise(c_in, c_out), nn.BatchNorm2d(c_out))
-        self.activation = nn.PReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.shortcut(x) + self.body(x))
 
 
 class UpBlock(nn.Module):

@@ -57,10 +57,15 @@ def state(cell: Cell, results: Path) -> str:
     path = cell.record(results)
     if path.exists():
         return fault(path) or "done"
-    if not (results / "checkpoints" / f"{cell.name}.claim").exists():
-        return "missing"
-    with claim(cell.name, results, patience=0) as free:
-        return "missing" if free else "running"
+    return "running" if held(cell.name, results) else "missing"
+
+
+def held(name: str, results: Path) -> bool:
+    """Whether a process works on a run."""
+    if not (results / "checkpoints" / f"{name}.claim").exists():
+        return False
+    with claim(name, results, patience=0) as free:
+        return not free
 
 
 def stopped(cell: Cell, results: Path) -> str | None:
@@ -114,8 +119,8 @@ def status(cells: list[Cell], results: Path, device: str) -> None:
         if wrong := changed(folder):
             print(f"faulty   {wrong}")
     for path in sorted(results.glob("*/*.tmp")):
-        owners = (cell for cell in GRID if path.name.startswith(f"{cell.name}."))  # not only of the cells that were asked for
-        if not any(state(cell, results) == "running" for cell in owners):
+        run = path.name.rsplit(".", 3)[0]  # see ``whole``; any run's, not only of the cells that were asked for
+        if not held(run, results):
             print(f"faulty   {path} was cut short while it was written; delete it, it counts for nothing.")
 
 

@@ -59,6 +59,8 @@ def facts(record: dict) -> dict[str, str]:
     hits, misses, alarms = np.sum(list(record["confusion_images"].values()), axis=0)
     low, high = bootstrap_iou_pooled(record)
     pictures, shown = len(record["iou_images"]), len(set(surfaces(record).values()))
+    side = subject.side(record["dataset"])
+    sound = f"{100 * alarms / (pictures * side**2 - hits - misses):.2f} %" if side else ""
     settings = ", ".join(f"{key.replace('_', ' ')} {record[key]}" for key in records.PROTOCOL_SCHEMA)
     apart = shown < pictures  # else each picture counts for itself, whatever it shows
     return {
@@ -67,6 +69,7 @@ def facts(record: dict) -> dict[str, str]:
         "IoU, mean over test pictures": f"{record['iou_image_mean']:.1f} %",
         "defect pixels that it marks": f"{100 * hits / (hits + misses):.1f} %",
         "marked pixels that are defect": f"{100 * hits / max(1, hits + alarms):.1f} %",
+        **({"sound pixels that it marks": sound} if side else {}),
         "tested on": f"{pictures} pictures" + f" of {shown} surfaces" * apart,
         "network": f"{record['model']}, {record['parameters']:,} parameters",
         "protocol": f"{record['protocol']}: {settings}",

@@ -207,12 +207,18 @@ def test(options: argparse.Namespace) -> None:
 
 
 def require_split(weights: Path, dataset: str, split_seed: int) -> None:
-    """Raise ValueError where the name of a weights file says that it was trained on another split of the data set than the one asked for."""
+    """Raise ValueError where the name of a weights file says that it was trained on pictures that the split asked for tests on."""
+    from anet_core.subject import published
+    from data_prep.neu import BY_CHANCE
+
     named = weights.stem.rsplit("--", 4)  # see records.run_name
-    if len(named) == 5 and named[0] == dataset and named[3] != f"split{split_seed}":
+    if len(named) != 5 or published(named[0]) != published(dataset):
+        return
+    asked = f"split{split_seed}"
+    if named[3] != asked or (named[0] in BY_CHANCE) != (dataset in BY_CHANCE):
         raise ValueError(
-            f"{weights} was trained on {named[3]} of {dataset}, and so on pictures that split{split_seed} tests on; give the file of a run on "
-            f"split{split_seed} as --weights, or the other --split-seed."
+            f"{weights} was trained on {named[3]} of {named[0]}, and so on pictures that {asked} of {dataset} tests on; give the file of a run on "
+            f"{asked} of {dataset} as --weights, or the data set and --split-seed of this one."
         )
 
 

@@ -23,7 +23,7 @@ def export_records(path: Path, results: Path) -> int:
 def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
     """Merge the records of a tar file, with their weights, into results.
 
-    A record that exists here is kept. One that ``fault`` objects to is refused.
+    A record that exists here is kept, and so are weights; weights that are missing here are added. A record that ``fault`` objects to is refused.
 
     Returns:
         how many were added, and why others were refused.
@@ -42,12 +42,14 @@ def import_records(path: Path, results: Path) -> tuple[int, list[str]]:
             if wrong := fault(incoming):
                 refused.append(wrong.replace(str(unpacked), str(path)))
                 continue
-            if (results / "runs" / incoming.name).exists():
-                continue
-            weights = unpacked / "weights" / f"{incoming.stem}.safetensors"
-            if weights.exists():
-                (results / "weights").mkdir(parents=True, exist_ok=True)
-                shutil.move(weights, results / "weights" / weights.name)
-            records.write(records.read(incoming), results / "runs" / incoming.name)
-            added += 1
+            known = results / "runs" / incoming.name
+            if known.exists() and known.read_bytes() != incoming.read_bytes():
+                continue  # weights of another run of that name would not be what the record tells of
+            weights, here = (folder / "weights" / f"{incoming.stem}.safetensors" for folder in (unpacked, results))
+            if weights.exists() and not here.exists():
+                here.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(weights, here)
+            if not known.exists():
+                records.write(records.read(incoming), known)
+                added += 1
     return added, refused

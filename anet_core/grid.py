@@ -11,7 +11,7 @@ from data_prep.dagm import CLASSES
 NEU = tuple(neu.PREFIXES)
 VARIANTS = (neu.RANDOM, neu.PROPOSED)  # split at random, which the paper does not exclude; trained on masks that were not drawn by people
 TILES = magnetic_tile.NAME  # which the published text adds
-LIGHT = ("ENet", "TopFormer", "ESNet", "ERFNet", "BiSeNet", "BiSeNetV2", "STDC")  # Table III's, the cheapest first
+LIGHT = ("ENet", "TopFormer", "ESNet", "ERFNet", "BiSeNet", "BiSeNetV2", "STDC")  # Table III's
 CLASSICAL = tuple(name for name in PEERS if name not in LIGHT)
 REPEATED = ("A-Net", "ENet", "UNet", *EXTENSIONS)  # run again on other splits and by other seeds
 REPETITIONS = range(1, 6)

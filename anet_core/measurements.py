@@ -43,13 +43,14 @@ def recorded(table: str, machine: str) -> pd.DataFrame:
     return pd.read_csv(file)
 
 
-def gpus(table: str = "networks", row: str = "model") -> dict[str, pd.DataFrame]:
+def gpus(table: str = "networks", row: tuple[str, ...] = ("model",)) -> dict[str, pd.DataFrame]:
     """Training steps a second on each GPU that was measured (``workflow/gpu_speed.py``), by its name: the last of each row.
 
     Args:
-        table: "networks", a row a "model", or "side-by-side", a row a number of "processes".
+        table: "networks" or "side-by-side".
+        row: the columns that tell one row from another, which become the index.
     """
-    tables = {file.name.split("--")[0]: pd.read_csv(file, index_col=row) for file in sorted((RESULTS / "gpu").glob(f"*--{table}.csv"))}
+    tables = {file.name.split("--")[0]: pd.read_csv(file).set_index(list(row)) for file in sorted((RESULTS / "gpu").glob(f"*--{table}.csv"))}
     return {gpu: table[~table.index.duplicated(keep="last")] for gpu, table in tables.items()}
 
 

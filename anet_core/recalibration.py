@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from anet_core import records, weights
-from anet_core.dataset import load
+from anet_core.dataset import load, manifest_sha256
 from anet_core.prediction import normalise
 from anet_core.training import evaluate, to_tensors
 from data_prep import locate
@@ -50,6 +50,8 @@ def tested_again(name: str, results: Path) -> dict:
         raise FileNotFoundError(f"{path} does not exist; give the name of a record in {path.parent}, without its ending.")
     record = records.read(path)
     network, folder = weights.load(results / "weights" / f"{name}.safetensors"), locate(record["dataset"])
+    if record["manifest_sha256"] != manifest_sha256(folder):
+        raise ValueError(f"{path} was made from other data than {folder} holds; make the data set again, or run it again.")
     train, test = (load(folder, part, record["split_seed"]) for part in ("train", "test"))
     return record | evaluate(recalibrated(network, to_tensors(train)[0]), test)
 

@@ -1,5 +1,6 @@
 """At which resolution a network works: its shape (Fig. 2) and where its multiply-accumulates go."""
 
+from copy import deepcopy
 from math import ceil, log2
 
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ from torch import nn
 
 from anet_core.complexity import layer_table
 from anet_core.dataflow import CONVOLUTIONS, operations
+from anet_core.network import MULTIPLE
 
 SCALES = ("1", "1/2", "1/4", "1/8", "1/16", "1/32", "pooled")  # of the input's side; pooled: smaller than 1/32
 
@@ -29,6 +31,27 @@ def mac_shares(model: nn.Module, size: int) -> pd.Series:
     layers = layers[layers["true_macs"] > 0]
     scales = [SCALES[level(shape[1], size)] for shape in layers["output"]]
     return (100 * layers["true_macs"] / layers["true_macs"].sum()).groupby(scales).sum().reindex(SCALES, fill_value=0.0)
+
+
+def receptive_field(model: nn.Module, width: int) -> int:
+    """Pixels of a row of the input, of a picture so wide, that the output pixel in its middle depends on.
+
+    It is where the gradient of that pixel is not 0, with positive weights, so that nothing cancels, and averages for maxima, which look
+    at as many pixels but have the gradient of one.
+    """
+    model = deepcopy(model).double().eval()
+    with torch.no_grad():
+        for module in list(model.modules()):
+            for name, part in module.named_children():
+                if isinstance(part, nn.MaxPool2d):
+                    setattr(module, name, nn.AvgPool2d(part.kernel_size, part.stride, part.padding))
+            for name, parameter in module.named_parameters(recurse=False):
+                parameter.fill_(1 / parameter[0].numel() if name == "weight" else 0)
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+    image = torch.ones(1, 3, 2 * MULTIPLE, width, dtype=torch.double, requires_grad=True)
+    model(image)[0, 0, MULTIPLE, width // 2].backward()
+    return int((image.grad > 0).any(dim=(0, 1, 2)).sum())
 
 
 def depths(graph: nx.DiGraph) -> dict[str, int]:

@@ -11,6 +11,7 @@ from anet_core.blocks import KINDS, DownBlock, LightBlock, SegHead, UpBlock, Wid
 from anet_core.network import ANet
 
 SIZE = 224  # of the input
+PARTS = {"detail": ("S1", "S2"), "semantic": ("S3", "S4", "S5")}  # of the extraction, and their stages
 NAMES = dict(zip(KINDS, ("Down", "Light", "Wide", "Up", "Cat", "Seg Head")))  # in Table I
 
 
@@ -63,9 +64,9 @@ def bottleneck(block: str) -> float:
 
 
 def stacked(part: str, block: str) -> list[int]:
-    """How many blocks of a kind each stage of "detail" (S1, S2) or "semantic" (S3 to S5) extraction has."""
+    """How many blocks of a kind each stage of a part of PARTS has."""
     down = stages().query("side == 'down' and block == @block")
-    return [int((down.stage == stage).sum()) for stage in (("S1", "S2") if part == "detail" else ("S3", "S4", "S5"))]
+    return [int((down.stage == stage).sum()) for stage in PARTS[part]]
 
 
 def jumps() -> int:

@@ -57,7 +57,7 @@ def train(
     model.to(device, memory_format=torch.channels_last).train()
     optimizer = optimizer_of(model, protocol)
     identity = {
-        "network": type(model).__name__, "protocol": asdict(protocol), "seed": seed, "device": device, "bf16": bf16,
+        "network": repr(model), "protocol": asdict(protocol), "seed": seed, "device": device, "bf16": bf16,
     }
     data = hashlib.sha256(samples.images)
     data.update(samples.masks)
@@ -130,11 +130,8 @@ def resume(checkpoint: Path | None, identity: dict, model: nn.Module, optimizer:
     if protocol["decay_power"] == 0 and len(state["losses"]) <= protocol["iterations"]:  # so far the same run
         known["protocol"] |= {key: protocol[key] for key in ("name", "iterations")}
     if known != identity:
-        raise ValueError(f"{checkpoint} belongs to a run with other settings or data; delete it to start afresh.")
-    try:
-        model.load_state_dict(state["model"])
-    except RuntimeError:  # another row of the ablation, of the same class
-        raise ValueError(f"{checkpoint} belongs to a run of another network; delete it to start afresh.") from None
+        raise ValueError(f"{checkpoint} belongs to a run of another network, or with other settings or data; delete it to start afresh.")
+    model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["losses"], state["seconds"]
 

@@ -251,16 +251,16 @@ def test_a_full_disk(one_record, capsys):
     assert [(p.name, p.read_bytes()) for p in path.parent.iterdir()] == [(path.name, before)]
     call("status", results=one_record)
     assert "1 done, 0 running, 1 missing, 0 faulty" in capsys.readouterr().out and not list(one_record.glob("*/*.tmp"))
-    cut = one_record / "checkpoints" / f"{CELL.name}.pt.tmp"  # as a SIGKILL leaves it
+    cut = one_record / "checkpoints" / f"{CELL.name}.pt.0123abcd.tmp"  # as a SIGKILL leaves it
     cut.write_bytes(b"cut")
     call("status", results=one_record)
     assert f"faulty   {cut} was cut short" in capsys.readouterr().out
 
 
 def test_what_another_worker_is_writing_is_not_called_cut_short(one_record, capsys):
-    other = Cell("A-Net", "squares", "quick", seed=1)
+    other = Cell("A-Net", "mine", "quick", seed=1)  # no cell of the grid
     (one_record / "checkpoints").mkdir(exist_ok=True)
-    (one_record / "checkpoints" / f"{other.name}.pt.tmp").write_bytes(b"half")
+    (one_record / "checkpoints" / f"{other.name}.pt.0123abcd.tmp").write_bytes(b"half")
     with campaign.claim(other.name, one_record):
         call("status", "--only", CELL.name, results=one_record)
     assert "faulty   " not in capsys.readouterr().out

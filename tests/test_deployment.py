@@ -127,10 +127,10 @@ def test_recorded_times_are_read_and_missing_ones_named(tmp_path, monkeypatch):
 
 
 def test_the_fastest_precision_is_that_of_the_shortest_times(exported, image, monkeypatch):
-    for fast in deployment.native_precisions():
-        monkeypatch.setattr(deployment, "request", lambda compiled, _: SimpleNamespace(infer=partial(
-            time.sleep, 0.001 if compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name() == fast else 0.01
-        )))
+    monkeypatch.setattr(deployment, "native_precisions", lambda: deployment.PRECISIONS)
+    monkeypatch.setattr(deployment, "compile_for_cpu", lambda _, precision, threads: precision)
+    for fast in deployment.PRECISIONS:
+        monkeypatch.setattr(deployment, "request", lambda compiled, _: SimpleNamespace(infer=partial(time.sleep, 0.001 if compiled == fast else 0.01)))
         assert deployment.fastest(exported, 1, image) == fast
 
 

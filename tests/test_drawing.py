@@ -12,7 +12,7 @@ from anet_core.blocks import CatBlock, DownBlock, LightBlock, SegHead, UpBlock, 
 from anet_core.dataflow import block_around, blocks, operations, stage_table, stages
 from anet_core.drawing import block, canvas, describe, kinds, network
 from anet_core.registry import ABLATION
-from anet_core.resolution import SCALES, depths, mac_shares, profiles
+from anet_core.resolution import SCALES, depths, mac_shares, profiles, receptive_field
 
 SIZE = 64
 
@@ -158,6 +158,16 @@ def test_shapes_of_fig_2(name, convolutions, longest, joins):
     assert sum(isinstance(op, (nn.Conv2d, nn.ConvTranspose2d)) for _, op in flow.nodes(data="op")) == len(ran) == convolutions
     assert max(depths(flow).values()) == longest
     assert sum(op is torch.cat for _, op in flow.nodes(data="op")) == joins
+
+
+def test_how_far_a_pixel_sees():
+    """By hand: a kernel of k at stride s adds (k - 1) s pixels, and those that pool look at whole windows."""
+    with torch.device("cpu"):
+        for body, side in ((LightBlock(8), 3), (WideBlock(8), 5)):
+            assert receptive_field(nn.Sequential(nn.Conv2d(3, 8, 1), body, nn.Conv2d(8, 1, 1)), 64) == side
+        pooled = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(8, 1, 3, padding=1), nn.Upsample(scale_factor=2))
+        assert receptive_field(pooled, 64) == 2 + 2 + 2 * 2
+        assert receptive_field(build("A-Net"), 1024) > 2 * 400  # as ``tiling.tiled`` says
 
 
 def test_a_bar_a_convolution_and_a_bar_a_resolution():

@@ -21,7 +21,7 @@ def runs():
 
 
 def test_a_network_stands_beside_what_the_paper_prints_and_what_was_not_run_is_empty(runs):
-    table = standings(["A-Net", *runs, "UNet"][1:], "neu-patches", runs)
+    table = standings([*runs, "UNet"], "neu-patches", runs)
     assert table["printed"].tolist() == [printed_iou(name, "neu-patches") for name in table.index]
     assert table.loc["UNet", "runs"] == 0 and table.loc["UNet", ["IoU", "low", "high", "minus A-Net"]].isna().all()
     assert table.loc["ENet", "minus A-Net"] == pytest.approx(table.loc["ENet", "IoU"] - table.loc["A-Net", "IoU"])

@@ -249,10 +249,11 @@ def test_a_checkpoint_of_other_settings_is_refused(squares, tmp_path):
     checkpoint = tmp_path / "run.pt"
     samples = load(squares, "train")
     train(build("A-Net"), samples, replace(SHORT, iterations=50), 0, checkpoint=checkpoint, progress=False)
-    with pytest.raises(ValueError, match="run.pt belongs to a run with other settings"):
+    with pytest.raises(ValueError, match="run.pt belongs to a run of another network, or with other settings or data"):
         train(build("A-Net"), samples, SHORT, 0, checkpoint=checkpoint, progress=False)
-    with pytest.raises(ValueError, match="run.pt belongs to a run of another network"):
-        train(build("A-Net:none"), samples, replace(SHORT, iterations=50), 0, checkpoint=checkpoint, progress=False)
+    for other in ("A-Net:none", "A-Net:sum-last"):  # with other weights, and with the same
+        with pytest.raises(ValueError, match="run.pt belongs to a run of another network"):
+            train(build(other), samples, replace(SHORT, iterations=50), 0, checkpoint=checkpoint, progress=False)
 
 
 def test_a_linked_data_set_keeps_its_own_name_and_its_weights_know_its_size(squares, tmp_path):
@@ -282,7 +283,7 @@ def test_a_checkpoint_of_other_data_or_cut_short_is_refused(squares, tmp_path):
     samples = load(squares, "train")
     settings = replace(SHORT, iterations=50)
     train(build("A-Net"), samples, settings, 0, checkpoint=checkpoint, progress=False)
-    with pytest.raises(ValueError, match="run.pt belongs to a run with other settings or data"):
+    with pytest.raises(ValueError, match="run.pt belongs to a run of another network, or with other settings or data"):
         train(build("A-Net"), replace(samples, masks=~samples.masks), settings, 0, checkpoint=checkpoint, progress=False)
     for kept in (0, 1000, 100_000):
         whole = checkpoint.read_bytes()

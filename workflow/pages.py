@@ -24,7 +24,7 @@ from data_prep.whole import whole
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = (*NEU, TILES)
-# Pages without a machine's name are of the first that was timed.
+FIRST_MACHINE = "amd-epyc-2-cores"  # of the pages without a machine's name
 OTHER_MACHINES = ("intel-r-xeon-r-processor-2-cores", "intel-r-xeon-r-processor-with-amx-2-cores")
 
 # Pages that are committed: name of the page -> (notebook, parameters). Real pictures are not ours to publish, so a
@@ -47,9 +47,7 @@ PAGES: dict[str, tuple[str, dict]] = {
     **{f"comparison-{name}": ("comparison", {"dataset": name, "protocol": "tuned", "train": [], "pictures": False}) for name in REAL},
     "paper_tables": ("paper_tables", {}),
     "runs": ("runs", {}),
-    "timing": ("timing", {}),
-    "deployment": ("deployment", {}),
-    "quantisation": ("quantisation", {}),
+    **{name: (name, {"machine": FIRST_MACHINE}) for name in ("timing", "deployment", "quantisation")},
     **{f"{name}-{one}": (name, {"machine": one}) for one in OTHER_MACHINES for name in ("timing", "deployment", "quantisation")},
     "quarter": ("quarter", {}),
     "your_data": ("your_data", {}),

@@ -67,9 +67,10 @@ def stage(claim: Claim, _: Evidence, row: str, way: str, column: str) -> Finding
 
 def stacked(claim: Claim, _: Evidence, part: str) -> Finding:
     """Light and Wide blocks of every stage of detail or semantic extraction, and what as many of them would weigh."""
-    stages, channels = {kind: structure.stacked(part, kind) for kind in ("Light", "Wide")}, 128
-    size = {"Light": complexity.light_params(channels, channels // 4), "Wide": complexity.wide_params(channels, channels // 4)}
-    lacking = sum(size[kind] * (claim.number - n) for kind, counts in stages.items() for n in counts)
+    stages = {kind: structure.stacked(part, kind) for kind in ("Light", "Wide")}
+    size = {"Light": complexity.light_params, "Wide": complexity.wide_params}
+    widths = [structure.stage_value("down", stage, "LFEM", "c_out") for stage in structure.PARTS[part]]
+    lacking = sum(size[kind](c, c // 4) * (claim.number - n) for kind, counts in stages.items() for n, c in zip(counts, widths))
     fewest, cell = min(map(min, stages.values())), cell_of()["parameters", "A-Net"]
     if lacking and not cell.equals(with_all := counted("parameters", "A-Net") + lacking / 1e6):
         return Finding(REFUTED, fewest, tables=f"with as many in each it has {with_all:.2f} M parameters, not {cell.printed}")
