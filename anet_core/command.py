@@ -7,6 +7,7 @@ import argparse
 import inspect
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,7 @@ def predict(options: argparse.Namespace) -> int:
         except (ValueError, OSError) as error:
             fail(error)
     if passed:
-        folders = "" if options.recursive or not any(path.is_dir() for path in passed) else "; subfolders with --recursive"
+        folders = "" if options.recursive or not any(map(os.path.isdir, passed)) else "; subfolders with --recursive"
         print(
             f"passed over: {', '.join(sorted(map(str, passed))[:3])}{', ...' * (len(passed) > 3)} ({len(passed)} in all); read are files that end in "
             f"{', '.join(SUFFIXES)}, but for those that anet predict wrote{folders}", file=sys.stderr,
@@ -63,6 +64,8 @@ def predict(options: argparse.Namespace) -> int:
             line = mark(path, out, segmenter, options.white, options.min_pixels, taken)
         except (ValueError, OSError) as error:
             fail(error)
+        except MemoryError:
+            fail(ValueError(f"{path} does not fit into memory; cut it into parts, or give a smaller --tile."))
         else:
             tqdm.write(json.dumps(line))
             sys.stdout.flush()
@@ -207,14 +210,18 @@ def test(options: argparse.Namespace) -> None:
 
 
 def require_split(weights: Path, dataset: str, split_seed: int) -> None:
-    """Raise ValueError where the name of a weights file says that it was trained on pictures that the split asked for tests on."""
+    """Raise ValueError where the name of a weights file says that it was trained on pictures that the split asked for tests on.
+
+    Where the name says nothing of it, and another split than a data set's own is asked for, a sentence says so.
+    """
     from anet_core.subject import published
     from data_prep.neu import BY_CHANCE
 
-    named = weights.stem.rsplit("--", 4)  # see records.run_name
+    asked, named = f"split{split_seed}", weights.stem.rsplit("--", 4)  # see records.run_name
+    if len(named) != 5 and split_seed:
+        print(f"{weights} does not say what it was trained on; some of it may be among what {asked} tests on.", file=sys.stderr)
     if len(named) != 5 or published(named[0]) != published(dataset):
         return
-    asked = f"split{split_seed}"
     if named[3] != asked or (named[0] in BY_CHANCE) != (dataset in BY_CHANCE):
         raise ValueError(
             f"{weights} was trained on {named[3]} of {named[0]}, and so on pictures that {asked} of {dataset} tests on; give the file of a run on "
@@ -251,10 +258,10 @@ def train(options: argparse.Namespace) -> None:
 
 def sides(text: str) -> tuple[int, int]:
     """Height and width from "224" or "480x640"."""
-    height, _, width = text.partition("x")
-    size = int(height), int(width or height)
-    if min(size) < 32 or any(side % 32 for side in size):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of multiples of 32")
+    read = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    size = read and (int(read[1]), int(read[2] or read[1]))
+    if not size or min(size) < 32 or any(side % 32 for side in size):
+        raise argparse.ArgumentTypeError(f'{text!r} is not of multiples of 32, as "224" or "480x640" is')
     return size
 
 
@@ -262,6 +269,15 @@ def positive(text: str) -> int:
     """A whole number of at least 1."""
     if int(text) < 1:
         raise ValueError
+    return int(text)
+
+
+def grey(text: str) -> int:
+    """A value that 16 bits can hold, and not 0."""
+    from data_prep.decode import WHITE
+
+    if not 1 <= int(text) <= WHITE:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to {WHITE}")
     return int(text)
 
 
@@ -295,7 +311,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     white = argparse.ArgumentParser(add_help=False)
-    white.add_argument("--white", type=positive, help=f"what is white in grey pictures of 16 bits (default: as in those that it was trained on, or {WHITE})")
+    white.add_argument("--white", type=grey, help=f"what is white in grey pictures of 16 bits (default: as in those that it was trained on, or {WHITE})")
 
     def command(function: Callable, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         one = commands.add_parser(

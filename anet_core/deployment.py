@@ -35,6 +35,8 @@ def native_precisions() -> list[str]:
 
 def require_native(precision: str) -> None:
     """Raise ValueError unless this CPU computes natively in a precision."""
+    if precision == "int8":
+        raise ValueError('int8 is what a file holds: write one with "anet export --precision int8" and give it as --weights, with --precision f32.')
     if precision not in native_precisions():
         raise ValueError(f"this CPU does not compute in {precision!r}; choose from {', '.join(native_precisions())}.")
 
@@ -217,7 +219,7 @@ def compile_for_cpu(model: ov.Model, precision: str, threads: int, **settings: o
             "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **settings,
         })
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"OpenVINO cannot compile the network with {threads} threads ({str(error).strip().splitlines()[-1]}); give fewer threads or smaller pictures.") from None
+        raise ValueError(f"OpenVINO cannot compile the network with {threads} threads ({str(error).strip().splitlines()[-1]}); give fewer threads, smaller pictures or a smaller --tile.") from None
 
 
 def request(compiled: ov.CompiledModel, image: np.ndarray) -> ov.InferRequest:

@@ -45,8 +45,8 @@ def mark(path: Path, out: Path, segmenter: Segmenter, white: int | None, min_pix
     mask = without_specks(mask, min_pixels)
     if not out.is_dir():
         require_folder(out)
-    save(255 * mask.astype(np.uint8), files["mask"])
     save(overlay(image, mask), files["overlay"])
+    save(255 * mask.astype(np.uint8), files["mask"])  # last: where a mask lies, all of the picture is done
     return {
         "file": str(path), **{kind: str(file) for kind, file in files.items()}, "width": image.shape[1], "height": image.shape[0],
         "defect_pixels": int(mask.sum()), "defect_fraction": float(mask.mean()), "regions": regions(mask),
@@ -84,10 +84,10 @@ def pictures_in(source: Path, listed: list[Path] | None = None) -> list[Path]:
             raise FileNotFoundError(f"{source} does not exist; give a picture or a folder of pictures.")
         return [source]
     listed = listing(source) if listed is None else listed
-    files = (path for path in listed if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    files = (path for path in listed if path.suffix.lower() in SUFFIXES and not os.path.isdir(path))  # which raises nothing, whatever a link leads to
     found = [path for path in files if not is_written(path)]
     if not found:
-        subfolders = ", or --recursive to anet predict for its subfolders" * any(path.is_dir() and not path.is_symlink() for path in listed)
+        subfolders = ", or --recursive to anet predict for its subfolders" * any(os.path.isdir(path) and not path.is_symlink() for path in listed)
         raise FileNotFoundError(f"{source} holds no picture that ends in {', '.join(SUFFIXES)}, but for what anet predict wrote; give a folder that does{subfolders}.")
     return sorted(found, key=lambda path: (tuple(map(natural, path.parent.parts)), natural(path.stem), path.name))
 

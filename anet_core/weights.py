@@ -1,6 +1,7 @@
 """Trained weights as safetensors files: no pickle, and inside them the network's name and what pictures it was trained on."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,8 @@ def opened(path: Path) -> Iterator["safe_open"]:
 
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is no file; train that network first, or give another weights file.")
+    if not os.access(path, os.R_OK):  # of which the library says that it does not exist
+        raise PermissionError(f"{path} cannot be read; change its permissions, or give another weights file.")
     try:
         with safe_open(path, framework="pt") as file:
             yield file
@@ -77,7 +80,7 @@ def load(path: Path) -> nn.Module:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, names no known network, or holds another network's weights.
+        ValueError: the file is damaged, names no known network, or holds another network's weights or some that are no numbers.
     """
     with opened(path) as file:
         state = {key: file.get_tensor(key) for key in file.keys()}
@@ -85,6 +88,8 @@ def load(path: Path) -> nn.Module:
     if name not in names():
         raise ValueError(f"{path} does not say which network it is of, or names an unknown one ({name!r}); give a file that a run wrote.")
     model = build(name)
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise ValueError(f"{path} holds weights that are no numbers, with which nothing is ever marked; fetch or train it again.")
     try:
         model.load_state_dict(state)
     except RuntimeError:

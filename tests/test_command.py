@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from anet_core import build, command, deployment, inference, records, training, weights
+from anet_core import build, command, deployment, inference, marking, records, training, weights
 from anet_core.command import calibration, main
 from anet_core.dataset import load, read_image
 from anet_core.defects import overlay, regions, without_specks
@@ -232,6 +232,7 @@ def test_weights_that_are_none(tmp_path, capsys):
     (tmp_path / "cut.safetensors").write_bytes(whole.read_bytes()[:-1000])
     weights.save(build("A-Net:light"), "A-Net", tmp_path / "other.safetensors")
     save_file(load_file(whole), tmp_path / "stranger.safetensors", {"model": "B-Net"})
+    save_file({key: value * torch.nan if key.endswith("0.weight") else value for key, value in load_file(whole).items()}, tmp_path / "lost.safetensors", {"model": "A-Net"})
     number = openvino.opset13.parameter([1, 2], name="number")
     openvino.save_model(openvino.Model([openvino.opset13.add(number, np.ones((1, 2), np.float32))], [number]), tmp_path / "sum.xml")
     picture = openvino.opset13.parameter([1, -1, -1, 3], name="picture")
@@ -254,6 +255,7 @@ def test_weights_that_are_none(tmp_path, capsys):
         tmp_path / "gone.safetensors": ".*gone.safetensors is no file; .*",
         tmp_path / "cut.safetensors": ".*cut.safetensors is not a whole safetensors file .*",
         tmp_path / "other.safetensors": ".*other.safetensors says it holds A-Net, but its tensors are another network's.",
+        tmp_path / "lost.safetensors": ".*lost.safetensors holds weights that are no numbers, with which nothing is ever marked; fetch or train it again.",
         tmp_path / "stranger.safetensors": ".*stranger.safetensors does not say which network it is of, or names an unknown one .'B-Net'.*",
     }.items():
         assert main(["predict", str(tmp_path), "--weights", str(name), "--out", str(tmp_path / "out")]) == 1
@@ -262,6 +264,7 @@ def test_weights_that_are_none(tmp_path, capsys):
 
 @pytest.mark.parametrize("option, value, said", [
     ("--precision", "int3", "this CPU does not compute in 'int3'; choose from f32.*"),
+    ("--precision", "int8", 'int8 is what a file holds: write one with "anet export --precision int8" and give it as --weights, .*'),
     ("--tile", "100", "tiles of 100 that share 50 pixels are impossible; .*"),
     ("--threshold", "1", "the threshold 1 is no probability between 0 and 1; .*"),
     ("--overlap", "224", "tiles of 224 that share 224 pixels are impossible; .*"),  # the side that it was trained on
@@ -272,12 +275,31 @@ def test_impossible_settings(option, value, said, pictures, capsys):
 
 
 @pytest.mark.parametrize("arguments", [
-    ["predict", "x.png"], ["serve"], ["bench", "--size", "100"], ["bench", "--threads", "0"], ["export", "--format", "tflite"],
+    ["predict", "x.png"], ["serve"], ["bench", "--size", "100"], ["bench", "--size", "224x"], ["bench", "--threads", "0"],
+    ["predict", "x.png", "--out", "y", "--white", "70000"], ["export", "--format", "tflite"],
 ])
 def test_what_is_no_command_line(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2 and "usage: anet" in capsys.readouterr().err
+
+
+def test_a_link_that_leads_nowhere_at_all_and_a_picture_too_large_for_memory_leave_the_others(pictures, tmp_path, capsys, monkeypatch):
+    for name in ("long.png", "long.txt"):
+        (pictures / name).symlink_to("z" * 300)  # of which even the question what it is fails
+
+    def limited(image, mask):
+        if image.shape[:2] == (60, 50):
+            raise MemoryError
+        return overlay(image, mask)
+
+    monkeypatch.setattr(marking, "overlay", limited)
+    assert main(["predict", str(pictures), "--out", str(tmp_path / "out"), *SMALL]) == 1
+    printed = capsys.readouterr()
+    assert [Path(json.loads(line)["file"]).name for line in printed.out.splitlines()] == ["whole 10.png"]
+    assert f"{pictures / 'whole 9.JPG'} does not fit into memory; cut it into parts, or give a smaller --tile.\n" in printed.err
+    assert str(pictures / "long.png") in printed.err and "Traceback" not in printed.err
+    assert not (tmp_path / "out" / "whole 9-mask.png").exists()  # the mask is written last
 
 
 def test_a_large_picture_is_cut_and_its_parts_are_those_of_the_tiles(steel, network, segmenter):
@@ -403,6 +425,10 @@ def test_a_network_is_not_tested_on_a_split_that_it_was_not_trained_on(tmp_path,
         assert f"was trained on split0 of {weights}, and so on pictures that split0 of {dataset} tests on" in capsys.readouterr().err
     assert main(["test", "--dataset", str(folder), "--weights", "neu-patches-proposed", "--threads", "1"]) == 0  # trained on the same pictures
     assert main(["test", "--dataset", str(folder), "--weights", "neu-inclusion", "--split-seed", "1", "--threads", "1"]) == 0
+    assert capsys.readouterr().err == ""
+    renamed = shutil.copy(weights_file("neu-patches"), tmp_path / "line.safetensors")
+    assert main(["test", "--dataset", str(folder), "--weights", str(renamed), "--split-seed", "1", "--threads", "1"]) == 0
+    assert capsys.readouterr().err == f"{renamed} does not say what it was trained on; some of it may be among what split1 tests on.\n"
 
 
 def test_the_python_interface_gives_what_predict_gives(steel, network, segmenter):
