@@ -119,8 +119,8 @@ def status(cells: list[Cell], results: Path, device: str) -> None:
         if wrong := changed(folder):
             print(f"faulty   {wrong}")
     for path in sorted(results.glob("*/*.tmp")):
-        run = path.name.rsplit(".", 3)[0]  # see ``whole``; any run's, not only of the cells that were asked for
-        if not held(run, results):
+        name = path.name.rsplit(".", 3)[0]  # see ``whole``; any run's, not only of the cells that were asked for
+        if not held(name, results):
             print(f"faulty   {path} was cut short while it was written; delete it, it counts for nothing.")
 
 

@@ -279,6 +279,11 @@ def test_export_and_import(one_record, tmp_path, capsys):
     assert records.read(theirs) == records.read(ours) and (elsewhere / trained).read_bytes() == b"numbers"
     assert call("import", str(archive), results=elsewhere) == 0
     assert "1 records added, 0 refused" in (out := capsys.readouterr().out) and "0 records added, 0 refused" in out
+    for before, after in ((None, b"numbers"), (b"ours", b"ours")):  # weights that are missing come, others stay
+        (elsewhere / trained).unlink() if before is None else (elsewhere / trained).write_bytes(before)
+        assert call("import", str(archive), results=elsewhere) == 0
+        assert (elsewhere / trained).read_bytes() == after
+    capsys.readouterr()
 
     record = json.loads(ours.read_text())
     ours.write_text(json.dumps(record | {"manifest_sha256": "0" * 64}))

@@ -57,6 +57,9 @@ def test_a_run_is_tested_again_under_its_name(squares, tmp_path, monkeypatch, ca
     capsys.readouterr()
     assert recalibration.main(["no-run", "--results", str(tmp_path)]) == 1
     assert "no-run" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    records.write(record | {"manifest_sha256": "0" * 64}, tmp_path / "runs" / f"{name}.json")
+    assert recalibration.main([name, "--results", str(tmp_path)]) == 1
+    assert "was made from other data than" in (said := capsys.readouterr().err) and said.count("\n") == 1
 
 
 def test_pictures_whose_sides_are_no_multiples_of_32_are_padded_as_in_training(squares, tmp_path, monkeypatch):
