@@ -9,12 +9,12 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from data_prep.command_line import exit_code
 
-ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
+ENDINGS = {"onnx": ".onnx", "openvino": ".xml", "cpp": ".cpp"}
 CALIBRATION = 100  # pictures that int8 takes its ranges from
 
 
@@ -73,25 +73,26 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write a trained network as a file for another runtime.
+    """Write a trained network as a file for another runtime, or as a program.
 
     A file for OpenVINO holds the network rewritten to run faster there, and takes the picture itself; one for ONNX holds the network as it
-    was trained, and takes values that were scaled: what is printed says how.
+    was trained, and takes values that were scaled: what is printed says how. One of cpp is the network itself, in C++, which needs a compiler and no
+    runtime, and is the fastest; it is for A-Net and QuarterNet.
     Files hold f32, or for OpenVINO int8, whose ranges are taken from pictures: give some like those that the network will see.
-    bf16 is what a runtime computes in, and is chosen where the file is loaded.
+    bf16 is what a runtime computes in, and is chosen where the file is loaded or compiled.
     """
     import warnings
 
-    from anet_core import deployment, inference
+    from anet_core import deployment, inference, native
     from anet_core.marking import require_folder
     from anet_core.prediction import HALF
 
     out = options.out
     if out.suffix != ENDINGS[options.format] or out.is_dir():
         raise ValueError(f"{out} cannot hold {options.format}; give a file that ends in {ENDINGS[options.format]} as --out.")
-    if options.white and options.format == "onnx":
-        raise ValueError("--white is for --format openvino, whose files take the picture itself; scale the values for one of onnx by what is printed with it.")
-    if (options.precision == "int8") != bool(options.pictures) or (options.precision, options.format) == ("int8", "onnx"):
+    if options.white and options.format != "openvino":
+        raise ValueError("--white is for --format openvino, whose files remember it; scale the values for another by what is printed with it.")
+    if (options.precision == "int8") != bool(options.pictures) or options.precision == "int8" and options.format != "openvino":
         raise ValueError("int8 needs --format openvino and --pictures FOLDER to take its ranges from; f32 needs no pictures.")
     # The rewrites are for OpenVINO: in onnxruntime they make A-Net slower, see the page on timing.
     network = inference.load(options.weights, rewritten=options.format == "openvino")
@@ -102,6 +103,8 @@ def export(options: argparse.Namespace) -> None:
     if options.format == "onnx":
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter warns of its own deprecated calls
         deployment.to_onnx(network, size, out)
+    elif options.format == "cpp":
+        native.write(network, size, out)
     else:
         model = deployment.to_openvino(network, size)
         if pictures is not None:
@@ -111,6 +114,7 @@ def export(options: argparse.Namespace) -> None:
     taken = {
         "onnx": f'"image", float32 (1, 3, {height}, {width}), RGB, each value / {HALF} - 1',
         "openvino": f'"picture", uint8 (1, {height}, {width}, 3), RGB',
+        "cpp": f'"picture", uint8 ({height}, {width}, 3), RGB',
     }
     print(f'{out}: from {taken[options.format]}, to "logits", float32 (1, 1, {height}, {width}), above 0 for a defect')
 
@@ -142,7 +146,7 @@ def bench(options: argparse.Namespace) -> None:
     """Time a trained network, or an exported file, on this machine, in every precision that it computes natively.
 
     Latency from a picture in memory to its logits, through OpenVINO, in milliseconds (median, 5th and 95th percentile), and pictures a
-    second at the median.
+    second at the median; of A-Net and QuarterNet in C++, too, where there is a compiler (see export).
     The variants take turns of several pictures. Where the 95th percentile is far from the median, other work disturbed the measurement.
     int8 is as "anet export" writes it, but with ranges taken from noise, which the time does not depend on; what stays floating in it
     is computed in the fastest floating precision. Of a file that was exported in int8, the precision is that of what stayed floating.
@@ -151,20 +155,20 @@ def bench(options: argparse.Namespace) -> None:
 
     whole, quantised = as_benched(options.weights, options.size)
     image = noise(*whole.input(0).shape[1:3])
+    threads = [options.threads] if options.threads else sorted({1, timing.cores()})
     variants = {precision: (whole, precision) for precision in deployment.native_precisions()}
     if quantised:
         variants["int8"] = quantised, deployment.fastest(quantised, options.threads or timing.cores(), image)
     functions = {
-        (precision, threads): deployment.request(deployment.compile_for_cpu(*variant, threads), image).infer
-        for precision, variant in variants.items()
-        for threads in ([options.threads] if options.threads else sorted({1, timing.cores()}))
-    }
+        ("OpenVINO", precision, count): deployment.request(deployment.compile_for_cpu(*variant, count), image).infer
+        for precision, variant in variants.items() for count in threads
+    } | {("C++", precision, count): compiled.infer for precision, count, compiled in in_cpp(options.weights, image, threads)}
     burst = min(timing.BURST, options.iterations)
     iterations = options.iterations // burst * burst
     table = timing.summary(timing.latencies(functions, iterations, burst=burst))
     height, width = image.shape[1:3]
     print(f"{timing.cpu_name()}, {height}x{width}, one picture at a time, {iterations} of them")
-    print(table.rename_axis(["precision", "threads"]).round(2).to_string())
+    print(table.rename_axis(["runtime", "precision", "threads"]).round(2).to_string())
 
 
 def as_benched(name: str, size: tuple[int, int] | None) -> tuple["ov.Model", "ov.Model | None"]:
@@ -179,6 +183,18 @@ def as_benched(name: str, size: tuple[int, int] | None) -> tuple["ov.Model", "ov
     model = deployment.to_openvino(network, size)
     quantised = deployment.quantise(model, inference.to_input(noise(*size)[0]), deployment.start(network))
     return deployment.from_picture(model), deployment.from_picture(quantised)
+
+
+def in_cpp(name: str, image: "np.ndarray", threads: list[int]) -> Iterator[tuple[str, int, "native.Compiled"]]:
+    """The network that some weights mean in C++, for each precision and number of threads; none where it has no such form, or this machine no compiler."""
+    from anet_core import inference, native
+
+    file = inference.weights_file(name)
+    network = None if file.suffix == ".xml" else inference.load(file, rewritten=False)
+    if network is not None and native.has_form(network):
+        for precision in native.precisions():
+            for count in threads:
+                yield precision, count, native.Compiled(network, image, precision, count)
 
 
 def noise(height: int, width: int) -> "np.ndarray":

@@ -5,6 +5,7 @@ import platform
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -97,10 +98,23 @@ def cpu_name() -> str:
 def machine() -> str:
     """A name of this machine for files: its processor, its units for matrices if it has them, and number of cores.
 
-    A rented machine may name no more than the family of its processor, in which some multiply bf16 and int8 so and some do not.
+    A rented machine may say no more than "Xeon", of which some multiply bf16 and int8 so and some do not, or "EPYC", of which the newest
+    multiply twice as much at once as those before.
     """
     matrices = " with AMX" if torch.cpu.get_capabilities().get("amx_tile") else ""
-    return re.sub(r"[^a-z0-9]+", "-", f"{cpu_name()}{matrices} {cores()} cores".lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", f"{cpu_name()}{generation()}{matrices} {cores()} cores".lower()).strip("-")
+
+
+def generation() -> str:
+    """Which AMD Zen a processor is, where Linux tells; of others ""."""
+    try:
+        told = dict(re.findall(r"^(vendor_id|cpu family|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+    except OSError:
+        return ""
+    if told.get("vendor_id") != "AuthenticAMD":
+        return ""
+    zen = {"25": 4 if "avx512f" in told["flags"] else 3, "26": 5}  # families
+    return f" Zen {zen[told['cpu family']]}" if told["cpu family"] in zen else ""
 
 
 def machines() -> list[str]:

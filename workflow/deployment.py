@@ -17,7 +17,7 @@ import openvino as ov
 import pandas as pd
 from torch import nn
 
-from anet_core import build, deployment, measurements, operators, roofline, statistics, timing, weights
+from anet_core import build, deployment, measurements, native, operators, roofline, statistics, timing, weights
 from anet_core.command import CALIBRATION
 from anet_core.dataset import Samples, load
 from anet_core.grid import LIGHT, NEU
@@ -29,10 +29,11 @@ from anet_core.run import hold_back
 from anet_core.structure import SIZE
 from data_prep import locate, synthetic
 from data_prep.command_line import exit_code
-from fig7 import REWRITABLE, REWRITTEN, trained
+from fig7 import IN_CPP, REWRITABLE, REWRITTEN, trained
 
 THREADS = sorted({1, timing.cores()})
 OTHER_READING = "A-Net:sum-last"  # of the sentence of III.C.2 on PReLU
+AS_CPP = ", in C++"  # behind the name of a network
 BATCH = 100  # pictures that a round of the throughput sends through
 
 
@@ -50,7 +51,7 @@ def profiles(iterations: int) -> pd.DataFrame:
 
 
 def rewrites(iterations: int) -> pd.DataFrame:
-    """Latency of A-Net with one rewrite more each, of the other rewritten ones, its other reading among them, and of ENet, which takes as long untrained."""
+    """Latency of A-Net with one rewrite more each, of the other rewritten ones, its other reading among them, of those in C++, and of ENet, which takes as long untrained."""
     image = picture()
     others = {name + REWRITTEN: optimise(trained("neu-inclusion", name)) for name in (*REWRITABLE, OTHER_READING) if name != "A-Net"}
     others["ENet"] = build("ENet").eval()
@@ -61,10 +62,14 @@ def rewrites(iterations: int) -> pd.DataFrame:
         requests = {
             (name, precision): request(model, precision, threads, image)
             for name, model in exported.items() for precision in deployment.native_precisions()
+        } | {
+            (name + AS_CPP, precision): native.Compiled(trained("neu-inclusion", name), image, precision, threads)
+            for name in IN_CPP for precision in native.precisions()
         }
         table = compared(requests, iterations, ("plain", "f32")).rename_axis(["network", "precision"])
         expected = logits(requests["plain", "f32"])
-        table["logit_difference"] = [np.nan if name in others else np.abs(logits(r) - expected).max() for (name, _), r in requests.items()]
+        same = {*networks, "A-Net" + AS_CPP} - set(others)
+        table["logit_difference"] = [np.abs(logits(r) - expected).max() if name in same else np.nan for (name, _), r in requests.items()]
         tables.append(table.reset_index().assign(threads=threads))
     return pd.concat(tables)
 
@@ -95,6 +100,10 @@ def precisions(iterations: int) -> pd.DataFrame:
                 variants[precision] = quantised, deployment.fastest(quantised, max(THREADS), image)
             label = name if name in LIGHT else name + REWRITTEN
             requests |= {(label, precision): request(*of_one, max(THREADS), image) for precision, of_one in variants.items()}
+            if name in IN_CPP:
+                requests |= {
+                    (name + AS_CPP, precision): native.Compiled(trained(dataset, name), image, precision, max(THREADS)) for precision in native.precisions()
+                }
         records = {key: record(dataset, r, image, test) for key, r in requests.items()}
         ious = [compared_ious(records, key, (key[0], "f32")) for key in records]
         table = compared(requests, iterations, ("A-Net", "f32")).rename_axis(["network", "precision"]).reset_index()
@@ -207,10 +216,10 @@ def request(model: ov.Model, precision: str, threads: int, image: np.ndarray) ->
     return deployment.request(deployment.compile_for_cpu(model, precision, threads), image)
 
 
-def logits(request: ov.InferRequest) -> np.ndarray:
+def logits(request: ov.InferRequest | native.Compiled) -> np.ndarray:
     """(1, 1, H, W), of what the request's image holds now."""
     request.infer()
-    return request.get_output_tensor().data.copy()
+    return (request.logits if isinstance(request, native.Compiled) else request.get_output_tensor().data).copy()
 
 
 def record(dataset: str, request: ov.InferRequest, image: np.ndarray, samples: Samples) -> dict:

@@ -1,4 +1,4 @@
-"""Fig. 7 again: the latency of the eight networks on this machine, and of ours rewritten: A-Net with its seg head and without, QuarterNet.
+"""Fig. 7 again: the latency of the eight networks on this machine, and of ours rewritten, A-Net with its seg head and without, QuarterNet, and in C++.
 
     python workflow/fig7.py                      300 times each network
     python workflow/fig7.py --iterations 5000    as often as the paper
@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from anet_core import build, deployment, timing, weights
+from anet_core import build, deployment, native, timing, weights
 from anet_core.inference import to_input
 from anet_core.paper import table
 from anet_core.rewrites import optimise
@@ -34,6 +34,7 @@ from data_prep.command_line import exit_code
 WITHOUT_HEAD = "A-Net:light+wide+jump"  # the row of Table II without the seg head, which works at the full size of the picture
 REWRITABLE = ("A-Net", WITHOUT_HEAD, "QuarterNet")  # their weights come with the repository
 REWRITTEN = ", rewritten"  # behind the name of a network
+IN_CPP = ("A-Net", "A-Net:sum-last", "QuarterNet")  # what ``native`` has a form of
 OTHER_RUNTIMES = 5  # times fewer iterations for onnxruntime and torch, which are several times slower
 
 
@@ -76,6 +77,15 @@ def openvino_functions(exported: dict[tuple, tuple], threads: int, image: np.nda
     return {
         ("OpenVINO", name, precision, threads): deployment.request(deployment.compile_for_cpu(model, floating, threads), image).infer
         for (name, precision), (model, floating) in exported.items()
+    }
+
+
+def cpp_functions(threads: int) -> dict[tuple, Callable]:
+    """What runs each network in C++ once, on a picture as it lies in memory; none where there is no compiler."""
+    image = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), np.uint8)
+    return {
+        ("C++", name, precision, threads): native.Compiled(trained("neu-inclusion", name), image, precision, threads).infer
+        for name in IN_CPP for precision in native.precisions()
     }
 
 
@@ -147,10 +157,12 @@ def main() -> None:
         for name, model in models.items():
             deployment.to_onnx(model, SIZE, Path(folder) / f"{name}.onnx")
         for threads in options.threads:
-            rows.append(measured(openvino_functions(exported, threads, image), options.iterations))
+            rows.append(measured(openvino_functions(exported, threads, image) | cpp_functions(threads), options.iterations))
             rows.append(measured(other_functions(models, Path(folder), threads, image), options.iterations // OTHER_RUNTIMES))
     rows = pd.concat(rows).merge(beside_benchmark_app(exported, max(options.threads), image, options.iterations), how="left")
     versions = {"OpenVINO": ov.__version__.split("-")[0], "onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
+    if native.precisions():
+        versions["C++"] = native.compiler_version()
     rows["version"] = rows["runtime"].map(versions)
     path = timing.FOLDER / f"{timing.machine()}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
