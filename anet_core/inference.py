@@ -150,7 +150,7 @@ def weights_file(name: str | Path) -> Path:
     """
     if str(name).endswith((".safetensors", ".xml")):
         return Path(name)
-    if str(name).endswith(".onnx"):
+    if str(name).endswith((".onnx", ".cpp")):
         raise ValueError(f"{name} is for another runtime; give a .safetensors file, or an .xml that anet export wrote.")
     dataset, _, model = str(name).partition(":")
     path = weights.tuned(dataset, model or "A-Net")

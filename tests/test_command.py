@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from anet_core import build, command, deployment, inference, marking, records, training, weights
+from anet_core import build, command, deployment, inference, marking, native, records, training, weights
 from anet_core.command import calibration, main
 from anet_core.dataset import load, read_image
 from anet_core.defects import overlay, regions, without_specks
@@ -529,7 +529,7 @@ def test_a_program_uses_an_exported_file_as_the_book_says(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
     page = (ROOT / "book" / "program.md").read_text()
-    python, cpp, build = (re.search(f"```{language}\n(.*?)```", page, re.DOTALL).group(1) for language in ("python", "cpp", "bash"))
+    [python], [cpp, alone], [build, build_alone] = (re.findall(f"```{language}\n(.*?)```", page, re.DOTALL) for language in ("python", "cpp", "bash"))
     [export] = re.findall("^anet (export .*--out anet.xml)$", page, re.MULTILINE)
     assert main(export.split()) == 0
     result, segmenter = {}, Segmenter("neu-inclusion")
@@ -547,6 +547,14 @@ def test_a_program_uses_an_exported_file_as_the_book_says(tmp_path, monkeypatch)
     for arguments, data in ((["anet.xml"], picture.tobytes()[1:]), ([], b""), (["none.xml"], b"")):
         failed = subprocess.run(["./mark", *arguments], input=data, capture_output=True)
         assert failed.returncode == 1 and failed.stderr
+
+    [export] = re.findall("^anet (export .*--out anet.cpp)$", page, re.MULTILINE)
+    assert main(export.split()) == 0
+    Path("mark.cpp").write_text(alone)
+    subprocess.run(["bash", "-ec", build_alone], check=True)
+    marked = subprocess.run(["./mark"], input=picture.tobytes(), capture_output=True, check=True).stdout
+    assert np.array_equal(np.frombuffer(marked, np.uint8).reshape(224, 224) == 255, result["mask"])
+    assert subprocess.run(["./mark"], input=picture.tobytes()[1:], capture_output=True).returncode == 1
 
 
 def test_int8_takes_its_ranges_from_pictures(tmp_path, capsys):
@@ -567,7 +575,7 @@ def test_int8_takes_its_ranges_from_pictures(tmp_path, capsys):
 
 def test_export_to_a_file_of_another_kind(tmp_path, capsys):
     assert main(["export", "--format", "onnx", "--white", "4095", "--out", str(tmp_path / "anet.onnx")]) == 1
-    assert capsys.readouterr().err.startswith("--white is for --format openvino, whose files take the picture itself; scale ")
+    assert capsys.readouterr().err.startswith("--white is for --format openvino, whose files remember it; scale ")
     assert main(["export", "--format", "onnx", "--out", str(tmp_path / "anet.xml")]) == 1
     assert capsys.readouterr().err == f"{tmp_path / 'anet.xml'} cannot hold onnx; give a file that ends in .onnx as --out.\n"
     assert list(tmp_path.iterdir()) == []
@@ -578,9 +586,29 @@ def test_bench_has_a_row_for_each_precision_and_number_of_threads(tmp_path, caps
     assert main(["bench", "--weights", str(tmp_path / "none.safetensors"), "--size", "32", "--iterations", "3", "--threads", "1"]) == 0
     machine, _, _, *rows = capsys.readouterr().out.splitlines()
     assert "32x32" in machine
-    assert [row.split()[:2] for row in rows] == [[precision, "1"] for precision in (*deployment.native_precisions(), "int8")]
-    for median, p5, p95, fps in (map(float, row.split()[2:]) for row in rows):
+    assert [row.split()[-6:-4] for row in rows] == [[precision, "1"] for precision in (*deployment.native_precisions(), "int8")]
+    for median, p5, p95, fps in (map(float, row.split()[-4:]) for row in rows):
         assert 0 < p5 <= median <= p95 and fps > 0
+
+
+@pytest.mark.skipif(not native.precisions(), reason="no C++ compiler on this machine")
+def test_bench_has_a_net_in_cpp_beside_it(capsys):
+    assert main(["bench", "--size", "32", "--iterations", "2", "--threads", "1"]) == 0
+    rows = [line.split()[-6:-4] for line in capsys.readouterr().out.split("C++")[1].splitlines()]
+    assert rows == [[precision, "1"] for precision in native.precisions()]
+
+
+def test_export_to_cpp(tmp_path, capsys):
+    path = tmp_path / "anet.cpp"
+    assert main(["export", "--format", "cpp", "--size", "64x96", "--out", str(path)]) == 0
+    assert capsys.readouterr().out == f'{path}: from "picture", uint8 (64, 96, 3), RGB, to "logits", float32 (1, 1, 64, 96), above 0 for a defect\n'
+    assert "void anet(const uint8_t *picture, float *logits, int threads)" in path.read_text()
+    assert main(["predict", "a.png", "--weights", str(path), "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"{path} is for another runtime; give a .safetensors file, or an .xml that anet export wrote.\n"
+    for refused in (["--weights", "neu-inclusion:ENet"], ["--white", "4095"], ["--precision", "int8", "--pictures", str(tmp_path)]):
+        path.unlink(missing_ok=True)
+        assert main(["export", "--format", "cpp", *refused, "--out", str(path)]) == 1
+        assert capsys.readouterr().err.count("\n") == 1 and not path.exists()
 
 
 def test_bench_of_an_exported_file(tmp_path, capsys):
@@ -590,7 +618,7 @@ def test_bench_of_an_exported_file(tmp_path, capsys):
         capsys.readouterr()
         assert main(["bench", "--weights", str(tmp_path / "a.xml"), *size, "--iterations", "2", "--threads", "1"]) == 0
         machine, _, _, *rows = capsys.readouterr().out.splitlines()
-        assert f", {of}, " in machine and [row.split()[0] for row in rows] == deployment.native_precisions()
+        assert f", {of}, " in machine and [row.split()[-6] for row in rows] == deployment.native_precisions()
 
 
 def test_trained_weights_are_found_again(squares, tmp_path, capsys, monkeypatch):

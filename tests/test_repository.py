@@ -11,6 +11,7 @@ import types
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -69,11 +70,15 @@ def test_the_ious_of_the_readme_are_recorded_and_its_parameters_counted():
 
 
 def test_the_milliseconds_of_the_readme_are_recorded():
-    table = (ROOT / "README.md").read_text().split("on two cores of an AMD EPYC")[1].split("\n\n")[1]
-    times = timing.recorded("amd-epyc-2-cores").query("runtime == 'OpenVINO' and threads == 2")
-    times = times.pivot(index="network", columns="precision", values="median_ms")
+    table = (ROOT / "README.md").read_text().split("on two cores of an AMD EPYC (Zen 4)")[1].split("\n\n")[1]
+    recorded = timing.recorded("amd-epyc-zen-4-2-cores").query("threads == 2")
+    times, cpp = (recorded[recorded["runtime"] == runtime].pivot(index="network", columns="precision", values="median_ms") for runtime in ("OpenVINO", "C++"))
+    times = pd.concat((times, cpp.rename("{}, in C++".format)))
     for name, *cells in rows_of(table):
-        assert cells == [f"{times.loc[name.split(', as')[0], precision]:.2f}" for precision in ("f32", "bf16", "int8")]
+        row = times.loc[name.split(", as")[0]].dropna()
+        assert cells == [f"{row[precision]:.2f}" if precision in row else "" for precision in ("f32", "bf16", "int8")]
+    assert (times.loc["A-Net, in C++"].min() < times.loc[list(LIGHT)].min(axis=1)).all() and "than any of the seven networks of Fig. 7 in OpenVINO" in readme()
+    assert [name for name in timing.machines() if (timing.recorded(name)["runtime"] == "C++").any()] == ["amd-epyc-zen-4-2-cores"]  # "on the one processor"
 
 
 def rows_of(table):
@@ -173,9 +178,10 @@ def test_what_another_reading_of_the_text_gives_is_as_the_readme_says(runs):
     mean, low, high = over_sets(runs, "UNet", "A-Net:sum-last")
     assert high < 0 and f"UNet is further behind it, by {-mean:.1f} points ({-high:.1f} to {-low:.1f})" in readme()
     assert [len(of_set["A-Net:sum-last"]) for of_set in runs] == [6, 6, 6] and "on six splits of each set" in readme()
-    ratios = measurements.recorded("rewrites", "amd-epyc-2-cores").query("threads == 2").pivot(index="network", columns="precision", values="ratio")
+    ratios = measurements.recorded("rewrites", "amd-epyc-zen-4-2-cores").query("threads == 2").pivot(index="network", columns="precision", values="ratio")
     against = ratios.loc["A-Net:sum-last, rewritten"] / ratios.loc["ENet"]
-    assert f"rewritten it is {against['f32']:.2f} times as fast as ENet in f32 and {against['bf16']:.2f} times in bf16 on the EPYC" in readme()
+    assert f"rewritten it is {against['f32']:.2f} times as fast as ENet in f32 and {against['bf16']:.2f} times in bf16 on the EPYC; in C++ it takes as long as A-Net" in readme()
+    assert (abs(ratios.loc["A-Net:sum-last, in C++"] / ratios.loc["A-Net, in C++"] - 1).dropna() < 0.05).all()
 
 
 def test_few_verdicts_of_one_set_remain_where_all_networks_are_compared_at_once(runs):
@@ -220,9 +226,9 @@ def test_which_networks_are_faster_than_a_net():
             "A-Net": {"ENet", "TopFormer"}, "A-Net, rewritten": {"TopFormer"},
         }
         one = timing.recorded(machine).query("runtime == 'OpenVINO' and threads == 1 and precision == 'f32'").set_index("network")["ratio"]
-        assert 1 <= one["A-Net, rewritten"] / one["ENet"] < 1.05  # on one thread about level, as the full answer says
+        assert 0.95 < one["A-Net, rewritten"] / one["ENet"] < 1.05  # on one thread about level, as the full answer says
     said, holds = found("only ENet is faster on a CPU")
-    assert len(ratios) == 3 and holds == "no" and said.startswith(f"in float32 TopFormer is, too, {min(ratios)} to {max(ratios)} times as fast on each of three processors; rewritten")
+    assert len(ratios) == 4 and holds == "no" and said.startswith(f"in float32 TopFormer is, too, {min(ratios)} to {max(ratios)} times as fast on each of four processors; rewritten")
     assert all(printed(f"fps/{system}", "TopFormer") < printed(f"fps/{system}", "A-Net") for system in ("windows", "linux"))
 
 

@@ -24,8 +24,8 @@ from data_prep.whole import whole
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = (*NEU, TILES)
-FIRST_MACHINE = "amd-epyc-2-cores"  # of the pages without a machine's name
-OTHER_MACHINES = ("intel-r-xeon-r-processor-2-cores", "intel-r-xeon-r-processor-with-amx-2-cores")
+FIRST_MACHINE = "amd-epyc-zen-4-2-cores"  # of the pages without a machine's name
+OTHER_MACHINES = ("amd-epyc-zen-5-2-cores", "intel-r-xeon-r-processor-2-cores", "intel-r-xeon-r-processor-with-amx-2-cores")
 
 # Pages that are committed: name of the page -> (notebook, parameters). Real pictures are not ours to publish, so a
 # page of a real data set is executed without them.
