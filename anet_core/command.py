@@ -77,7 +77,7 @@ def export(options: argparse.Namespace) -> None:
 
     A file for OpenVINO holds the network rewritten to run faster there, and takes the picture itself; one for ONNX holds the network as it
     was trained, and takes values that were scaled: what is printed says how. One of cpp is the network itself, in C++, which needs a compiler and no
-    runtime, and is the fastest; it is for A-Net and QuarterNet.
+    runtime, and was the fastest where it was timed; it is for A-Net and QuarterNet.
     Files hold f32, or for OpenVINO int8, whose ranges are taken from pictures: give some like those that the network will see.
     bf16 is what a runtime computes in, and is chosen where the file is loaded or compiled.
     """
@@ -91,7 +91,7 @@ def export(options: argparse.Namespace) -> None:
     if out.suffix != ENDINGS[options.format] or out.is_dir():
         raise ValueError(f"{out} cannot hold {options.format}; give a file that ends in {ENDINGS[options.format]} as --out.")
     if options.white and options.format != "openvino":
-        raise ValueError("--white is for --format openvino, whose files remember it; scale the values for another by what is printed with it.")
+        raise ValueError("--white is for --format openvino, whose files remember it; for another bring the picture to 8 bits first: divide by white and multiply by 255.")
     if (options.precision == "int8") != bool(options.pictures) or options.precision == "int8" and options.format != "openvino":
         raise ValueError("int8 needs --format openvino and --pictures FOLDER to take its ranges from; f32 needs no pictures.")
     # The rewrites are for OpenVINO: in onnxruntime they make A-Net slower, see the page on timing.

@@ -1,23 +1,33 @@
-// The blocks of A-Net for one picture on a CPU, each with its norms folded into its convolutions. Needs g++ or clang++, and nothing to link with:
+// The blocks of A-Net for one picture on a CPU, each with its norms folded into its convolutions. Needs g++ or clang++ and what belongs to them:
 //
-//     c++ -O3 -march=native -fopenmp -shared -fPIC NAME.cpp -o libNAME.so
+//     c++ -std=c++17 -O3 -march=native -fopenmp -shared -fPIC NAME.cpp -o libNAME.so
 //
-// With -DBF16 it computes in bfloat16, where the processor can (AVX512_BF16); without -fopenmp on one thread. Not for -ffast-math.
+// With -DBF16 it computes in bfloat16, where the processor can (AVX512_BF16); without -fopenmp on one thread; with -Danet=other_name
+// by another name, for two networks in one program.
 //
 // A block is two passes over rows at most: one that narrows, whose result the filter reads above and below, and one that does all the
 // rest row by row, while the row is in the nearest cache. Numbers lie pixel by pixel, the channels of a pixel side by side.
 
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include <utility>
+#include <mutex>
 #include <vector>
 
 #ifdef _OPENMP
 #include <omp.h>
-#else
+#endif
+#ifdef BF16
+#ifndef __AVX512BF16__
+#error "this processor, or the one that -march names, does not multiply bfloat16: leave -DBF16 away"
+#endif
+#include <immintrin.h>
+#endif
+
+namespace {
+
+#ifndef _OPENMP
 static int omp_get_thread_num() { return 0; }
 static int omp_get_num_threads() { return 1; }
 #endif
@@ -48,10 +58,6 @@ template <int N> INLINE void store(float *to, const vec<N> &from) { *(typename o
 
 // sum += x w, where a register of w holds TOGETHER inputs of each of N outputs
 #ifdef BF16
-#ifndef __AVX512BF16__
-#error "this processor, or the one that -march names, does not multiply bfloat16: leave -DBF16 away"
-#endif
-#include <immintrin.h>
 typedef uint16_t number;  // the upper half of a float
 enum { TOGETHER = 2 };
 template <int N> INLINE void load(const number *from, vec<N> &to) {
@@ -82,23 +88,23 @@ INLINE number rounded(float x) {
 
 // ---- Memory
 
-template <class T> static T *zeros(size_t count) {  // as many and a few more, which a register may read past the end; never given back
-    size_t bytes = (count * sizeof(T) / 64 + 4) * 64;
-    return (T *)memset(aligned_alloc(64, bytes), 0, bytes);
-}
+enum { LINE = 64 / sizeof(number) };  // of the cache: a register that lies in two of them takes twice as long to load
+
+static number *at_line(number *from) { return (number *)(((uintptr_t)from + 63) / 64 * 64); }
+
+static number *zeros(size_t count) { return at_line(new number[count + LINE]()); }  // as long as the program lasts
 
 // Of this thread, for one row of a block; what was in it is lost.
 static number *room(size_t count) {
-    static thread_local number *memory = nullptr;
-    static thread_local size_t size = 0;
-    if (size < count) memory = zeros<number>(size = 2 * count);
-    return memory;
+    static thread_local std::vector<number> memory;
+    if (memory.size() < count + LINE) memory.resize(count + LINE);
+    return at_line(memory.data());
 }
 
 struct features {  // (h, w, c) numbers with a frame of zeros around them
     int h, w, c, frame;
     number *numbers;
-    features(int h, int w, int c, int frame = 1) : h(h), w(w), c(c), frame(frame), numbers(zeros<number>((size_t)(h + 2 * frame) * (w + 2 * frame) * c)) {}
+    features(int h, int w, int c, int frame = 1) : h(h), w(w), c(c), frame(frame), numbers(zeros((size_t)(h + 2 * frame) * (w + 2 * frame) * c)) {}
     number *row(int r) const { return numbers + ((long)(r + frame) * (w + 2 * frame) + frame) * c; }
 };
 
@@ -119,8 +125,8 @@ static std::vector<convolution> convolutions(const int (*shapes)[3], size_t coun
     for (size_t i = 0; i < count; i++) {
         const int taps = shapes[i][0], c_in = shapes[i][1], c_out = shapes[i][2], size = taps * c_in * c_out;
         number *packed = nullptr;
-        if (c_in % TOGETHER == 0) {  // not of a depthwise one
-            packed = zeros<number>(size);
+        if (c_in > 1) {  // else it is of each channel by itself, and used as it is
+            packed = zeros(size);
             for (int row = 0; row < taps * c_in; row++)
                 for (int o = 0; o < c_out; o++)
                     packed[(row / TOGETHER * c_out + o) * TOGETHER + row % TOGETHER] = rounded(floats[row * c_out + o]);
@@ -433,7 +439,7 @@ static inline void head(reader &weights, const features &x, float *logits) {
     upper.scale = lower.scale = norm.kernel, upper.shift = lower.shift = norm.bias;
     const int m = mix.c_out, H = 2 * x.h, W = 2 * x.w, row = (W + 2) * m, kept = 4;
     const int threads = omp_get_num_threads(), me = omp_get_thread_num(), from = 2 * (x.h * me / threads), to = 2 * (x.h * (me + 1) / threads);
-    number *deconvolved = room((2 * kept + 1) * row + 2 * row * 4 / sizeof(number)), *mixed = deconvolved + kept * row, *filtered = mixed + kept * row;
+    number *deconvolved = room((2 * kept + 1) * row + row * sizeof(float) / sizeof(number)), *mixed = deconvolved + kept * row, *filtered = mixed + kept * row;
     float *products = (float *)(filtered + row);
     const auto kept_row = [=](number *rows, int r) { return rows + (r & (kept - 1)) * row; };
     const auto three = [=](number *rows, int r, const number **found) { for (int i = 0; i < 3; i++) found[i] = kept_row(rows, r + i - 1); };
@@ -514,3 +520,5 @@ static inline void last_quarter(reader &weights, const features &x, float *logit
         }
     }
 }
+
+}  // namespace

@@ -1,4 +1,4 @@
-"""A trained network as one C++ file that needs no library, and that file compiled and called.
+"""A trained network as one C++ file that needs nothing but a compiler, and that file compiled and called.
 
 OpenVINO computes one operator after the other, each for the whole picture and on all threads; those of A-Net have so little to do that
 much of the time goes into starting them and into moving what is between them. ``native.cpp`` computes a block row by row.
@@ -7,10 +7,10 @@ much of the time goes into starting them and into moving what is between them. `
 import ctypes
 import os
 import shlex
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from anet_core.blocks import KINDS, CatBlock, DownBlock, LightBlock, SegHead, SumLast, UpBlock, WideBlock
-from anet_core.network import ANet
+from anet_core.network import MULTIPLE, ANet
 from anet_core.prediction import HALF
 from anet_core.quarter import SIDE, QuarterNet
 from data_prep.whole import whole
@@ -45,9 +45,11 @@ def source(network: nn.Module, size: tuple[int, int]) -> str:
         size: height and width of the picture, multiples of 32.
 
     Raises:
-        ValueError: another network.
+        ValueError: another network, or another size.
     """
     height, width = size
+    if any(side < MULTIPLE or side % MULTIPLE for side in size):
+        raise ValueError(f"the network takes no pictures of {height}x{width}; give multiples of {MULTIPLE}.")
     maps, calls = program(network, size)
     with torch.no_grad():
         found = [convolution for block in in_order(network) for convolution in convolutions(block)]
@@ -58,8 +60,9 @@ def source(network: nn.Module, size: tuple[int, int]) -> str:
         BLOCKS.read_text(), "// ---- The network", "",
         f"static const int shapes[][3] = {{{shapes}}};", "static const float floats[] = {",
         *(", ".join(written[i : i + A_LINE]) + "," for i in range(0, len(written), A_LINE)), "};", "",
-        f"// From {height} rows of {width} pixels of 3 bytes, RGB, to as many logits, above 0 for a defect. Not to be called twice at the same time.",
+        f"// From {height} rows of {width} pixels of 3 bytes, RGB, to as many logits, above 0 for a defect, on at least one thread. Calls take turns.",
         'extern "C" void anet(const uint8_t *picture, float *logits, int threads) {',
+        "    static std::mutex turn;", "    const std::lock_guard<std::mutex> mine(turn);  // the features lie where the next call writes",
         f"    static const auto all = convolutions(shapes, {len(found)}, floats);",
         *(f"    static const features {name}({shape});" for name, shape in maps.items()),
         "    (void)threads;", "#pragma omp parallel num_threads(threads)", "    {", "        reader weights{all.data()};",
@@ -218,15 +221,16 @@ class Compiled:
         Args:
             picture: uint8 (1, H, W, 3), which is not copied: what is written into it is what the next ``infer`` sees.
             precision: one of ``precisions()``.
+            threads: at least 1.
 
         Raises:
-            ValueError: another network, or no compiler, or one that fails.
+            ValueError: another network, another picture, or no compiler, or one that fails.
         """
+        if picture.dtype != np.uint8 or picture.ndim != 4 or picture.shape[::3] != (1, 3) or not picture.flags.c_contiguous:
+            raise ValueError("the picture is not uint8 (1, H, W, 3), one row behind the other in memory; give numpy.ascontiguousarray(picture).")
         size = picture.shape[1:3]
         self.picture, self.logits = picture, np.zeros((1, 1, *size), np.float32)
-        with tempfile.TemporaryDirectory() as folder:
-            library = compile_source(source(network, size), Path(folder), FLAGS[precision])
-            self.function = ctypes.CDLL(str(library)).anet  # the loaded library outlives its file
+        self.function = loaded(source(network, size), FLAGS[precision]).anet
         self.arguments = (*(values.ctypes.data_as(ctypes.c_void_p) for values in (picture, self.logits)), ctypes.c_int(threads))
 
     def infer(self) -> None:
@@ -235,10 +239,22 @@ class Compiled:
 
 
 def precisions() -> list[str]:
-    """Those of FLAGS that this machine compiles for and computes in; none where it has no compiler."""
-    if not shutil.which(compiler()[0]):
-        return []
-    return [name for name in FLAGS if name == "f32" or torch.cpu.get_capabilities().get("avx512_bf16")]
+    """Those of FLAGS that this machine compiles for and computes in; none where it has no compiler that does."""
+    found = []
+    for name, flags in FLAGS.items():
+        try:
+            loaded(BLOCKS.read_text(), flags)
+        except ValueError:
+            continue
+        found.append(name)
+    return found
+
+
+@lru_cache
+def loaded(text: str, flags: tuple[str, ...]) -> ctypes.CDLL:
+    """A C++ file, compiled and loaded. ValueError where it cannot be compiled."""
+    with tempfile.TemporaryDirectory() as folder:
+        return ctypes.CDLL(str(compile_source(text, Path(folder), flags)))  # which outlives its file
 
 
 def compiler_version() -> str:
@@ -255,12 +271,12 @@ def compile_source(text: str, folder: Path, flags: Sequence[str] = ()) -> Path:
     """A shared library of a C++ file, for the processor of this machine. ValueError where that fails."""
     file, library = folder / "anet.cpp", folder / "libanet.so"
     file.write_text(text)
-    command = [*compiler(), "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", *flags, str(file), "-o", str(library)]
+    command = [*compiler(), "-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", *flags, str(file), "-o", str(library)]
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
     except FileNotFoundError:
         raise ValueError(f"there is no C++ compiler {command[0]!r} here; install g++ or clang++, or name one in CXX.") from None
     except subprocess.CalledProcessError as error:
-        said = next((line for line in error.stderr.splitlines() if "error" in line), "no reason given")
+        said = next((line for line in error.stderr.splitlines() if "error" in line or "cannot find" in line), "no reason given")
         raise ValueError(f"{shlex.join(command[:-3])} fails ({said.strip()}); name another compiler in CXX.") from None
     return library

@@ -3,6 +3,7 @@
 import ctypes
 import platform
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from anet_core.rewrites import optimise
 from anet_core.weights import load, tuned
 
 pytestmark = pytest.mark.skipif(not native.precisions(), reason="no C++ compiler on this machine")
-ROUNDING = 1e-4  # of logits up to 20, summed in another order
+ROUNDING = 3e-4  # of the largest logit: sums in another order, and slopes above 1 that make the difference larger from block to block
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +27,23 @@ def pictures():
     return np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
 
 
-def trained_like(name: str) -> nn.Module:
-    """A network whose norms have statistics and whose PReLUs have slopes, also above 1 and below 0, so that none is passed over unseen."""
+def trained_like(name: str, size: tuple[int, int]) -> nn.Module:
+    """A network whose norms have statistics of noise and whose PReLUs have slopes, also above 1 and below 0, so that each part of it moves the logits."""
     torch.manual_seed(0)
-    model = build(name).eval()
+    model = build(name)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            for values, least, most in ((module.running_mean, -0.5, 0.5), (module.running_var, 0.5, 2), (module.weight.data, -1.5, 1.5), (module.bias.data, -0.5, 0.5)):
-                values.uniform_(least, most)
+            module.momentum = 1
+            module.weight.data.uniform_(-1.5, 1.5)
+            module.bias.data.uniform_(-0.5, 0.5)
         elif isinstance(module, nn.PReLU):
             module.weight.data.uniform_(-0.5, 1.5)
-    return model
+        elif isinstance(module, nn.Dropout2d):
+            module.p = 0
+    noise = np.random.default_rng(2).integers(0, 256, (8, *size, 3), np.uint8)  # enough for norms of one pixel a picture
+    with torch.no_grad():
+        model.train()(torch.from_numpy(np.concatenate([to_input(one) for one in noise])))
+    return model.eval()
 
 
 def logits_of(model: nn.Module, picture: np.ndarray) -> np.ndarray:
@@ -44,9 +51,14 @@ def logits_of(model: nn.Module, picture: np.ndarray) -> np.ndarray:
         return model(torch.from_numpy(to_input(picture))).numpy()
 
 
+def apart(logits: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, of the largest logit."""
+    return np.abs(logits.ravel() - expected.ravel()).max() / np.abs(expected).max()
+
+
 @pytest.mark.parametrize("name", ["A-Net", "A-Net:sum-last", "QuarterNet"])
 def test_in_f32_the_logits_are_those_of_torch(name, pictures):
-    model = trained_like(name)
+    model = trained_like(name, pictures.shape[1:3])
     image = pictures[:1].copy()
     compiled = [native.Compiled(model, image, "f32", threads) for threads in (1, 2)]
     for picture in pictures:  # the second sees that nothing is left of the first
@@ -54,32 +66,74 @@ def test_in_f32_the_logits_are_those_of_torch(name, pictures):
         expected = logits_of(model, picture)
         for one in compiled:
             one.infer()
-            assert np.abs(one.logits - expected).max() <= ROUNDING * max(1, np.abs(expected).max() / 20)
+            assert apart(one.logits, expected) <= ROUNDING
     assert (compiled[0].logits == compiled[1].logits).all()  # threads share rows, and no sum
 
 
 @pytest.mark.parametrize("size", [(32, 32), (32, 224), (224, 224), (352, 288)])
 def test_of_any_size_that_the_network_takes(size):
-    model = trained_like("A-Net")
+    model = trained_like("A-Net", size)
     picture = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
     one = native.Compiled(model, picture[None], "f32", 3)  # threads, more than there are rows of the smallest features
     one.infer()
     expected = logits_of(model, picture)
-    assert np.abs(one.logits - expected).max() <= ROUNDING * max(1, np.abs(expected).max() / 20)
+    assert apart(one.logits, expected) <= ROUNDING
+
+
+def test_each_part_of_the_network_is_seen(pictures):
+    """What the tests above rest on: without a convolution, or with another slope, the logits move by more than they allow."""
+    model = trained_like("A-Net", pictures.shape[1:3])
+    expected = logits_of(model, pictures[0])
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.PReLU)):
+            kept = module.weight.data
+            module.weight.data = torch.zeros_like(kept)
+            assert apart(logits_of(model, pictures[0]), expected) > ROUNDING
+            module.weight.data = kept
+
+
+def test_two_cameras_take_turns(pictures):
+    """Calls from several threads, by one library: no logits of one in those of the other."""
+    model = trained_like("QuarterNet", pictures.shape[1:3])
+    ours = [native.Compiled(model, picture[None].copy(), "f32", 1) for picture in pictures]
+    assert ours[0].function is ours[1].function
+    expected = [logits_of(model, picture) for picture in pictures]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(50):
+            list(pool.map(lambda one: one.infer(), ours))
+            assert all(apart(one.logits, of_torch) <= ROUNDING for one, of_torch in zip(ours, expected))
+
+
+@pytest.mark.parametrize("change", [lambda p: p[..., ::-1], lambda p: p[:, :, :32], lambda p: p.astype(np.float32), lambda p: p[0], lambda p: np.repeat(p, 2, 0)])
+def test_a_picture_that_lies_otherwise_in_memory_is_refused(change, pictures):
+    with pytest.raises(ValueError, match=r"^the picture is not uint8 \(1, H, W, 3\), one row behind the other"):
+        native.Compiled(build("A-Net"), change(pictures[:1]), "f32", 1)
+
+
+@pytest.mark.parametrize("size", [(100, 96), (96, 0), (16, 32)])
+def test_a_size_that_the_network_does_not_take_is_refused(size):
+    with pytest.raises(ValueError, match="^the network takes no pictures of .*; give multiples of 32.$"):
+        native.source(build("A-Net"), size)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of that kind")
+def test_bf16_is_refused_for_a_processor_that_lacks_it(tmp_path):
+    with pytest.raises(ValueError, match="does not multiply bfloat16: leave -DBF16 away"):
+        native.compile_source(native.BLOCKS.read_text(), tmp_path, ("-DBF16", "-march=haswell"))
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of that kind")
 @pytest.mark.parametrize("flags", [("-march=haswell",), ("-march=x86-64", "-fno-openmp")])
 def test_on_processors_with_narrower_registers(flags, pictures, tmp_path):
     """With the registers of AVX2, and with what every such processor has, on one thread without OpenMP."""
-    model = trained_like("A-Net")
     size = pictures.shape[1:3]
+    model = trained_like("A-Net", size)
     library = native.compile_source(native.source(model, size), tmp_path, flags)
     logits = np.zeros((1, 1, *size), np.float32)
     pointers = (values.ctypes.data_as(ctypes.c_void_p) for values in (pictures[0], logits))
     ctypes.CDLL(str(library)).anet(*pointers, 2)
     expected = logits_of(model, pictures[0])
-    assert np.abs(logits - expected).max() <= ROUNDING * max(1, np.abs(expected).max() / 20)
+    assert apart(logits, expected) <= ROUNDING
 
 
 @pytest.mark.skipif("bf16" not in native.precisions(), reason="this CPU does not compute in bf16")
@@ -98,7 +152,7 @@ def test_bf16_is_no_further_from_f32_than_openvino_is(name):
 
 def test_the_file_by_itself_is_a_program(pictures, tmp_path):
     """As a program of C++ takes it, the file compiled together with it and with the warnings on."""
-    model = trained_like("QuarterNet")
+    model = trained_like("QuarterNet", pictures.shape[1:3])
     native.write(model, pictures.shape[1:3], tmp_path / "anet.cpp")
     (tmp_path / "main.cpp").write_text(
         "#include <cstdint>\n#include <cstdio>\n#include <vector>\n"
@@ -114,7 +168,7 @@ def test_the_file_by_itself_is_a_program(pictures, tmp_path):
     assert not warnings
     out = subprocess.run([tmp_path / "main"], input=pictures[0].tobytes(), check=True, capture_output=True).stdout
     expected = logits_of(model, pictures[0])
-    assert np.abs(np.frombuffer(out, np.float32) - expected.ravel()).max() <= ROUNDING * max(1, np.abs(expected).max() / 20)
+    assert apart(np.frombuffer(out, np.float32), expected) <= ROUNDING
 
 
 def test_every_convolution_of_the_network_is_in_the_file():
