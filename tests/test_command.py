@@ -575,7 +575,7 @@ def test_int8_takes_its_ranges_from_pictures(tmp_path, capsys):
 
 def test_export_to_a_file_of_another_kind(tmp_path, capsys):
     assert main(["export", "--format", "onnx", "--white", "4095", "--out", str(tmp_path / "anet.onnx")]) == 1
-    assert capsys.readouterr().err.startswith("--white is for --format openvino, whose files remember it; scale ")
+    assert capsys.readouterr().err.startswith("--white is for --format openvino, whose files remember it; for another bring the picture to 8 bits first")
     assert main(["export", "--format", "onnx", "--out", str(tmp_path / "anet.xml")]) == 1
     assert capsys.readouterr().err == f"{tmp_path / 'anet.xml'} cannot hold onnx; give a file that ends in .onnx as --out.\n"
     assert list(tmp_path.iterdir()) == []
