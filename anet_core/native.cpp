@@ -88,7 +88,7 @@ INLINE number rounded(float x) {
 
 // ---- Memory
 
-enum { LINE = 64 / sizeof(number) };  // of the cache: a register that lies in two of them takes twice as long to load
+enum { LINE = 64 / sizeof(number) };  // of the cache: a register of weights is to lie in one
 
 static number *at_line(number *from) { return (number *)(((uintptr_t)from + 63) / 64 * 64); }
 

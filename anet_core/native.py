@@ -1,7 +1,7 @@
 """A trained network as one C++ file that needs nothing but a compiler, and that file compiled and called.
 
 OpenVINO computes one operator after the other, each for the whole picture and on all threads; those of A-Net have so little to do that
-much of the time goes into starting them and into moving what is between them. ``native.cpp`` computes a block row by row.
+about half of the time is neither arithmetic nor moving data (see the page on deployment). ``native.cpp`` computes a block row by row.
 """
 
 import ctypes

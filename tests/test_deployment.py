@@ -134,5 +134,15 @@ def test_the_fastest_precision_is_that_of_the_shortest_times(exported, image, mo
         assert deployment.fastest(exported, 1, image) == fast
 
 
+@pytest.mark.parametrize("vendor, family, flags, said", [
+    ("AuthenticAMD", "25", "sse avx2", " Zen 3"), ("AuthenticAMD", "25", "sse avx512f", " Zen 4"), ("AuthenticAMD", "26", "sse avx512f", " Zen 5"),
+    ("AuthenticAMD", "27", "sse avx512f", ""), ("GenuineIntel", "6", "sse avx512f", ""),
+])
+def test_processors_of_one_name_are_told_apart(vendor, family, flags, said, monkeypatch):
+    one = f"vendor_id\t: {vendor}\ncpu family\t: {family}\nmodel name\t: EPYC\nflags\t\t: {flags}\n\n"
+    monkeypatch.setattr(timing.Path, "read_text", lambda path: 2 * one)
+    assert timing.generation() == said
+
+
 def test_the_name_of_a_machine_can_be_a_file_name():
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-\d+-cores", timing.machine())
